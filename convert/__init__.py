@@ -1,0 +1,1 @@
+"""The `convert` command and the pipeline that strings exporters and validators together."""

@@ -1,0 +1,1 @@
+"""Writers of artifacts: ONNX, simplification, Core ML. An exporter never compares."""

@@ -1,0 +1,1 @@
+"""What is converted: one folder per model family, and `base`, which crosses all borders."""

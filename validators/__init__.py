@@ -1,0 +1,1 @@
+"""Judges of artifacts: reference dumps, runners, comparison, rules. A validator never exports."""
