@@ -1,0 +1,25 @@
+"""An executor for Core ML ML programs that needs no Mac: reads the saved package and runs it op by op."""
+
+from validators.coreml.errors import (
+    CoreMLError,
+    ExecutionError,
+    InputError,
+    InputNameError,
+    PackageError,
+    StateError,
+    UnsupportedOpError,
+)
+from validators.coreml.model import CoreMLModel, Intermediate, State
+
+__all__ = [
+    "CoreMLError",
+    "CoreMLModel",
+    "ExecutionError",
+    "InputError",
+    "InputNameError",
+    "Intermediate",
+    "PackageError",
+    "State",
+    "StateError",
+    "UnsupportedOpError",
+]
