@@ -1,8 +1,8 @@
 """Holds inputs and outputs to the features that the model description declares, as Core ML does before it runs.
 
 Accepted element types are those of coremltools' own binding: float32, float64 and int32 arrays, float16 ones after
-widening (`MLModel._update_float16_multiarray_input_to_float32`); int64, bool and the rest it cannot convert. Core ML then
-converts between these and the declared type.
+widening (`MLModel._update_float16_multiarray_input_to_float32`); int64, bool and the rest it cannot convert. Core ML
+then converts between these and the declared type.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Runs one function of a program, op by op.
 
-The function is planned once: constants become tensors, kernels are chosen, and each step learns which values nobody needs
-after it. Running a plan copies no weight.
+The function is planned once: constants become tensors, kernels are chosen, and each step learns which values nobody
+needs after it. Running a plan copies no weight.
 """
 
 from collections.abc import Callable, Iterator

@@ -66,7 +66,7 @@ class Intermediate:
         return bool(np.isfinite(self.value).all())
 
 
-class _Stop(CoreMLError):
+class _StopError(CoreMLError):
     """Ends a run early once the observer has what it wanted."""
 
 
@@ -78,8 +78,8 @@ class CoreMLModel:
     its declared type, sums in float32: the least error that a device will show) or "float32" (nothing is rounded to
     float16: what is wrong then is the graph, not the rounding).
 
-    Raises `PackageError` for anything that is no readable ML program of multi-arrays, and `UnsupportedOpError` naming op
-    and output where a kernel is missing.
+    Raises `PackageError` for anything that is no readable ML program of multi-arrays, and `UnsupportedOpError` naming
+    op and output where a kernel is missing.
     """
 
     def __init__(
@@ -109,8 +109,8 @@ class CoreMLModel:
     ) -> dict[str, Any] | list[dict[str, Any]]:
         """Outputs by name for inputs by name; a list of inputs gives the list of outputs.
 
-        Arrays come back in the declared element type, scalars with shape (1,), a classifier's results as its label and a
-        dictionary. `state` comes from `make_state` and is changed in place; a stateful model needs it.
+        Arrays come back in the declared element type, scalars with shape (1,), a classifier's results as its label and
+        a dictionary. `state` comes from `make_state` and is changed in place; a stateful model needs it.
         Raises `InputError` or `StateError` before anything runs, `ExecutionError` where an op fails.
         """
         if isinstance(data, list):
@@ -121,15 +121,11 @@ class CoreMLModel:
 
     def make_state(self) -> State:
         """A new state object, every state zero."""
-        return State(
-            {
-                name: StateCell(
-                    rounded(torch.zeros(feature.shape), self._dtypes[name], self.precision), self._dtypes[name]
-                )
-                for name, feature in self.states.items()
-            },
-            self.precision,
-        )
+        cells = {}
+        for name, feature in self.states.items():
+            dtype = self._dtypes[name]
+            cells[name] = StateCell(rounded(torch.zeros(feature.shape), dtype, self.precision), dtype)
+        return State(cells, self.precision)
 
     def trace(
         self,
@@ -154,12 +150,12 @@ class CoreMLModel:
             if stop or wanted is None or value.name in wanted:
                 found.append(value)
             if stop:
-                raise _Stop
+                raise _StopError
 
         arguments = self._arguments(data, state)
         try:
             self._interpreter.run(arguments, observe)
-        except _Stop:
+        except _StopError:
             return found
         if wanted is not None and (missing := wanted - {value.name for value in found}):
             raise InputError(f"{self.package.source}: no value named {', '.join(sorted(missing))} was computed")

@@ -29,7 +29,7 @@ _CONSTANTS = frozenset({"const"})
 
 @dataclass(frozen=True)
 class ValueType:
-    """A declared or inferred type: MIL type name and shape, None per flexible dimension, `shape` None for non-tensors."""
+    """A declared or inferred type: MIL type name and shape; None is a flexible size, a `shape` of None no tensor."""
 
     dtype: str
     shape: tuple[int | None, ...] | None
@@ -71,8 +71,8 @@ def read(model: str | PathLike[str] | ct.models.MLModel, function_name: str | No
     """Read a `.mlpackage` folder or an in-memory `MLModel` of the mlprogram type.
 
     A multifunction model yields `function_name`, by default the function it names as its default.
-    Raises `PackageError` when there is nothing to run or the file contradicts itself, `UnsupportedOpError` when a kernel
-    is missing.
+    Raises `PackageError` when there is nothing to run or the file contradicts itself, `UnsupportedOpError` when a
+    kernel is missing.
     """
     loaded, source = _open(model)
     spec = loaded.get_spec()

@@ -1,8 +1,7 @@
 """How values are held while a program runs, and how results are rounded to their declared type.
 
-A float16 value is held as a float32 tensor whose every element float16 can represent: kernels then accumulate in float32
-without a conversion, and only results are rounded. This is the least error a device shows; what accumulating in float16
-could add is bounded by `accumulation`.
+A float16 value is held as a float32 tensor whose every element float16 can represent: kernels then accumulate in
+float32 without a conversion, and only results are rounded. This is the least error a device shows.
 """
 
 from typing import Literal
@@ -29,7 +28,7 @@ _TYPES: dict[str, tuple[torch.dtype, torch.dtype]] = {
     "uint32": (torch.uint32, torch.int64),
     "int64": (torch.int64, torch.int64),
     # Sub-byte integers exist as constants only.
-    **{f"int{bits}": (torch.int8, torch.int32) for bits in (4,)},
+    "int4": (torch.int8, torch.int32),
     **{f"uint{bits}": (torch.uint8, torch.int32) for bits in (1, 2, 3, 4, 6)},
 }
 

@@ -1,8 +1,8 @@
 """Kernels by MIL op name and op set.
 
-A kernel is a function of keyword-only parameters named exactly as the op's inputs in the MIL op definitions. It computes
-in float32 and the integer types and knows nothing of the precision it runs under: the interpreter converts what goes in
-and rounds what comes out.
+A kernel is a function of keyword-only parameters named exactly as the op's inputs in the MIL op definitions. It
+computes in float32 and the integer types and knows nothing of the precision it runs under: the interpreter converts
+what goes in and rounds what comes out.
 
 What a kernel receives: tensors and scalars as `torch.Tensor` (0-d for scalars; float16 values as float32, integers as
 int32, uint32 as int64, booleans as `torch.bool`), strings as `str`, tuple inputs as tuples. An optional input with a
