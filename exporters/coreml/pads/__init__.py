@@ -1,0 +1,26 @@
+"""How each pad and average pooling of a PyTorch model is written in Core ML, decided node by node.
+
+with installed(parse_overrides(config)) as decisions:
+    model = ct.convert(exported, ...)
+for decision in decisions:
+    print(decision)
+"""
+
+from exporters.coreml.pads.install import Decision, installed
+from exporters.coreml.pads.lowering import HANDLERS, Handler, Step, plan
+from exporters.coreml.pads.node import MODES, PadError, PadNode
+from exporters.coreml.pads.override import PadOverride, parse_overrides
+
+__all__ = [
+    "HANDLERS",
+    "MODES",
+    "Decision",
+    "Handler",
+    "PadError",
+    "PadNode",
+    "PadOverride",
+    "Step",
+    "installed",
+    "parse_overrides",
+    "plan",
+]
