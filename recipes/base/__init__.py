@@ -1,0 +1,1 @@
+"""The few plain dataclasses and functions that cross all borders."""

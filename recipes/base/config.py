@@ -1,0 +1,97 @@
+"""Reads `configs/FAMILY/VARIANT.yaml`: a restricted YAML, checked key by key, every complaint with its line."""
+
+import json
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from recipes.base.errors import UserError
+from recipes.base.spec import Variant
+
+_Lines = dict[tuple[str | int, ...], int]
+
+
+def parse(text: str, origin: str) -> Variant:
+    """A variant from YAML text; `origin` is the file's name in messages.
+
+    Raises UserError that lists every unknown, missing or ill-typed key with its line.
+    """
+    lines: _Lines = {}
+    try:
+        # An alias can make a few lines stand for billions of nodes.
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise UserError(f"{origin}: line {event.start_mark.line + 1}: aliases are not allowed; write it out")
+        # compose() builds nodes and constructs nothing, whatever tags the text has.
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is None:
+            raise UserError(f"{origin}: the file is empty; every configuration needs at least family and name")
+        data = _plain(node, (), lines, origin)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from None
+    try:
+        # JSON is the mode in which pydantic is strict about types and still takes lists and mappings for dataclasses.
+        return TypeAdapter(Variant).validate_json(json.dumps(data))
+    except ValidationError as error:
+        complaints = "; ".join(_complaint(item["loc"], item["msg"], lines) for item in error.errors())
+        raise UserError(f"{origin}: {complaints}") from None
+
+
+def _complaint(location: tuple[str | int, ...], message: str, lines: _Lines) -> str:
+    if message == "Unexpected keyword argument":
+        message = "unknown key; remove it or correct its spelling"
+    known = next((location[:end] for end in range(len(location), -1, -1) if location[:end] in lines), ())
+    return f"line {lines[known]}, {'.'.join(map(str, location)) or 'top level'}: {message.removeprefix('Value error, ')}"
+
+
+def _plain(node: yaml.Node, path: tuple[str | int, ...], lines: _Lines, origin: str) -> object:
+    """Mappings, lists and scalars of a composed node; no tags, no key twice."""
+    line = node.start_mark.line + 1
+    if not node.tag.startswith("tag:yaml.org,2002:"):
+        raise UserError(f"{origin}: line {line}: the tag {node.tag!r} is not allowed; write plain values")
+    lines[path] = line
+    if isinstance(node, yaml.MappingNode):
+        mapping: dict[str, object] = {}
+        for key, value in node.value:
+            name = key.value
+            if not isinstance(name, str) or name in mapping or key.tag == "tag:yaml.org,2002:merge":
+                raise UserError(f"{origin}: line {key.start_mark.line + 1}: the key {name!r} stands twice or is no plain name")
+            mapping[name] = _plain(value, (*path, name), lines, origin)
+        return mapping
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, (*path, index), lines, origin) for index, item in enumerate(node.value)]
+    constructor = yaml.SafeLoader("")
+    value = constructor.construct_object(node)
+    if value is not None and not isinstance(value, (bool, int, float, str)):
+        raise UserError(f"{origin}: line {line}: {node.value!r} is read as {type(value).__name__}; put it in quotes")
+    return value
+
+
+@cache
+def variants() -> tuple[Variant, ...]:
+    """Every variant that has a file, by family and name."""
+    return tuple(_read(file) for file in sorted(_files(), key=str))
+
+
+def _files() -> list[Traversable]:
+    families = (entry for entry in resources.files("configs").iterdir() if entry.is_dir())
+    return [file for family in families for file in family.iterdir() if file.name.endswith(".yaml")]
+
+
+def _read(file: Traversable) -> Variant:
+    variant = parse(file.read_text(encoding="utf-8"), file.name)
+    if file.name != f"{variant.name}.yaml":
+        raise UserError(f"{file.name}: names the variant {variant.name!r}; a file is called as its variant")
+    return variant
+
+
+def find(name: str) -> Variant:
+    """The variant of that name, or the default one of the family of that name."""
+    for variant in variants():
+        if variant.name == name or (variant.family == name and variant.default):
+            return variant
+    known = ", ".join(sorted({v.family for v in variants()} | {v.name for v in variants()}))
+    raise UserError(f"there is no recipe {name!r}; `convert list` shows all: {known}")

@@ -1,0 +1,144 @@
+"""What a variant is: plain dataclasses, filled from `configs/FAMILY/VARIANT.yaml` and shared by all packages."""
+
+from math import isfinite
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+Precision = Literal["fp32", "mixed", "fp16"]
+Weights = Literal["published", "synthetic", "custom"]
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+def _finite(value: float) -> float:
+    if not isfinite(value):
+        raise ValueError("must be finite")
+    return value
+
+
+Positive = Annotated[float, Field(gt=0), AfterValidator(_finite)]
+NotNegative = Annotated[float, Field(ge=0), AfterValidator(_finite)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Source:
+    """Where the published checkpoint is, and how to know it; at least one checksum."""
+
+    url: str
+    file: str
+    size: Annotated[int, Field(gt=0)]
+    md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+    def __post_init__(self) -> None:
+        if self.md5 is None and self.sha256 is None:
+            raise ValueError("needs md5 or sha256")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class LogMel:
+    """Numbers of a log-mel front end. Lengths in samples, frequencies in Hz."""
+
+    n_fft: Annotated[int, Field(gt=0, multiple_of=2)]
+    hop_length: Annotated[int, Field(gt=0)]
+    n_mels: Annotated[int, Field(gt=0)]
+    fmin: NotNegative
+    fmax: Positive
+    power_floor: Positive
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Input:
+    """A tensor that users feed. `axes` holds a name per axis that may change and a number per axis that may not."""
+
+    name: Name
+    axes: tuple[Name | Annotated[int, Field(gt=0)], ...]
+    description: str
+    # The bounds of the sample axis: below the least, nothing is left after the pools; Core ML wants an upper one too.
+    least_samples: Annotated[int, Field(gt=0)]
+    most_samples: Annotated[int, Field(gt=0)]
+    default_samples: Annotated[int, Field(gt=0)]
+
+    def __post_init__(self) -> None:
+        if not self.least_samples <= self.default_samples <= self.most_samples:
+            raise ValueError("needs least_samples <= default_samples <= most_samples")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Tolerance:
+    """|actual - expected| <= atol + rtol * |expected|, element by element, and why that much is allowed."""
+
+    atol: NotNegative
+    rtol: NotNegative
+    reason: Annotated[str, Field(min_length=10)]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Output:
+    """A tensor that users get. The last axis of `probability` and `logit` is the classes."""
+
+    name: Name
+    axes: tuple[Name | Annotated[int, Field(gt=0)], ...]
+    kind: Literal["probability", "logit", "embedding", "feature"]
+    description: str
+    tolerances: dict[Precision, Tolerance]
+
+    def __post_init__(self) -> None:
+        if missing := {"fp32", "mixed", "fp16"} - set(self.tolerances):
+            raise ValueError(f"has no tolerance for {', '.join(sorted(missing))}")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class PadOverride:
+    """How one pad node, by its name in the converter, is written whatever the model says.
+
+    `amounts` is one (before, after) pair per axis, the first axis first; what is left out stays as the model has it.
+    """
+
+    mode: Literal["constant", "reflect", "replicate", "circular"] | None = None
+    amounts: tuple[tuple[int, int], ...] | None = None
+    value: Annotated[float, AfterValidator(_finite)] | None = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class CoreML:
+    """What only the Core ML conversion needs to know."""
+
+    # The output up to which `mixed` stays float32: powers of loud and of silent sound leave float16's range.
+    float32_through: Name
+    pads: dict[str, PadOverride] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Variant:
+    """One published checkpoint and everything that is said of it."""
+
+    family: Name
+    name: Name
+    title: str
+    description: str
+    author: str
+    licence: str
+    paper: str
+    source: Source
+    sample_rate: Annotated[int, Field(gt=0)]
+    labels: Literal["audioset"]
+    classes: Annotated[int, Field(gt=0)]
+    front_end: LogMel
+    input: Input
+    outputs: Annotated[tuple[Output, ...], Field(min_length=1)]
+    # The output whose last axis `convert run` ranks.
+    scores: Name
+    coreml: CoreML
+    default: bool = False
+
+    def __post_init__(self) -> None:
+        names = [output.name for output in self.outputs]
+        if len(set(names)) != len(names):
+            raise ValueError("has two outputs of one name")
+        for wanted in (self.scores, self.coreml.float32_through):
+            if wanted not in names:
+                raise ValueError(f"names the output {wanted!r}, which is not among {', '.join(names)}")
