@@ -2,7 +2,7 @@
 
 import json
 from functools import cache
-from importlib import resources
+from importlib import import_module, resources
 from importlib.resources.abc import Traversable
 
 import yaml
@@ -24,7 +24,7 @@ def parse(text: str, origin: str) -> Variant:
         # An alias can make a few lines stand for billions of nodes.
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
-                raise UserError(f"{origin}: line {event.start_mark.line + 1}: aliases are not allowed; write it out")
+                raise UserError(f"{origin}: line {_line(event)}: aliases are not allowed; write the value out")
         # compose() builds nodes and constructs nothing, whatever tags the text has.
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is None:
@@ -34,22 +34,37 @@ def parse(text: str, origin: str) -> Variant:
         raise UserError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from None
     try:
         # JSON is the mode in which pydantic is strict about types and still takes lists and mappings for dataclasses.
-        return TypeAdapter(Variant).validate_json(json.dumps(data))
+        return TypeAdapter(_variant_type(data, origin)).validate_json(json.dumps(data))
     except ValidationError as error:
         complaints = "; ".join(_complaint(item["loc"], item["msg"], lines) for item in error.errors())
         raise UserError(f"{origin}: {complaints}") from None
+
+
+def _variant_type(data: object, origin: str) -> type[Variant]:
+    """The family's own Variant, in `recipes.FAMILY.spec`, adds what its configurations say beyond the common keys."""
+    family = data.get("family") if isinstance(data, dict) else None
+    known = [entry.name for entry in resources.files("recipes").iterdir() if entry.joinpath("spec.py").is_file()]
+    if family == "base" or family not in known:
+        families = ", ".join(sorted(set(known) - {"base"}))
+        raise UserError(f"{origin}: the key 'family' must be one of {families}, not {family!r}")
+    return import_module(f"recipes.{family}.spec").Variant
 
 
 def _complaint(location: tuple[str | int, ...], message: str, lines: _Lines) -> str:
     if message == "Unexpected keyword argument":
         message = "unknown key; remove it or correct its spelling"
     known = next((location[:end] for end in range(len(location), -1, -1) if location[:end] in lines), ())
-    return f"line {lines[known]}, {'.'.join(map(str, location)) or 'top level'}: {message.removeprefix('Value error, ')}"
+    place = ".".join(map(str, location)) or "top level"
+    return f"line {lines[known]}, {place}: {message.removeprefix('Value error, ')}"
+
+
+def _line(node: yaml.Node | yaml.Event) -> int:
+    return node.start_mark.line + 1 if node.start_mark else 0
 
 
 def _plain(node: yaml.Node, path: tuple[str | int, ...], lines: _Lines, origin: str) -> object:
     """Mappings, lists and scalars of a composed node; no tags, no key twice."""
-    line = node.start_mark.line + 1
+    line = _line(node)
     if not node.tag.startswith("tag:yaml.org,2002:"):
         raise UserError(f"{origin}: line {line}: the tag {node.tag!r} is not allowed; write plain values")
     lines[path] = line
@@ -58,7 +73,7 @@ def _plain(node: yaml.Node, path: tuple[str | int, ...], lines: _Lines, origin: 
         for key, value in node.value:
             name = key.value
             if not isinstance(name, str) or name in mapping or key.tag == "tag:yaml.org,2002:merge":
-                raise UserError(f"{origin}: line {key.start_mark.line + 1}: the key {name!r} stands twice or is no plain name")
+                raise UserError(f"{origin}: line {_line(key)}: the key {name!r} stands twice or is no plain name")
             mapping[name] = _plain(value, (*path, name), lines, origin)
         return mapping
     if isinstance(node, yaml.SequenceNode):

@@ -1,7 +1,7 @@
 """What a variant is: plain dataclasses, filled from `configs/FAMILY/VARIANT.yaml` and shared by all packages."""
 
 from math import isfinite
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 Precision = Literal["fp32", "mixed", "fp16"]
 Weights = Literal["published", "synthetic", "custom"]
 
-_STRICT = ConfigDict(extra="forbid", strict=True)
+STRICT = ConfigDict(extra="forbid", strict=True)
 
 
 def _finite(value: float) -> float:
@@ -23,7 +23,7 @@ NotNegative = Annotated[float, Field(ge=0), AfterValidator(_finite)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Source:
     """Where the published checkpoint is, and how to know it; at least one checksum."""
 
@@ -38,19 +38,7 @@ class Source:
             raise ValueError("needs md5 or sha256")
 
 
-@dataclass(frozen=True, config=_STRICT)
-class LogMel:
-    """Numbers of a log-mel front end. Lengths in samples, frequencies in Hz."""
-
-    n_fft: Annotated[int, Field(gt=0, multiple_of=2)]
-    hop_length: Annotated[int, Field(gt=0)]
-    n_mels: Annotated[int, Field(gt=0)]
-    fmin: NotNegative
-    fmax: Positive
-    power_floor: Positive
-
-
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Input:
     """A tensor that users feed. `axes` holds a name per axis that may change and a number per axis that may not."""
 
@@ -67,7 +55,7 @@ class Input:
             raise ValueError("needs least_samples <= default_samples <= most_samples")
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Tolerance:
     """|actual - expected| <= atol + rtol * |expected|, element by element, and why that much is allowed."""
 
@@ -76,7 +64,7 @@ class Tolerance:
     reason: Annotated[str, Field(min_length=10)]
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Output:
     """A tensor that users get. The last axis of `probability` and `logit` is the classes."""
 
@@ -91,7 +79,7 @@ class Output:
             raise ValueError(f"has no tolerance for {', '.join(sorted(missing))}")
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class PadOverride:
     """How one pad node, by its name in the converter, is written whatever the model says.
 
@@ -103,7 +91,7 @@ class PadOverride:
     value: Annotated[float, AfterValidator(_finite)] | None = None
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class CoreML:
     """What only the Core ML conversion needs to know."""
 
@@ -112,9 +100,9 @@ class CoreML:
     pads: dict[str, PadOverride] = Field(default_factory=dict)
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Variant:
-    """One published checkpoint and everything that is said of it."""
+    """One published checkpoint and everything that is said of it; a family adds keys in its `spec`."""
 
     family: Name
     name: Name
@@ -127,7 +115,8 @@ class Variant:
     sample_rate: Annotated[int, Field(gt=0)]
     labels: Literal["audioset"]
     classes: Annotated[int, Field(gt=0)]
-    front_end: LogMel
+    # A dataclass of the family's own.
+    front_end: Any
     input: Input
     outputs: Annotated[tuple[Output, ...], Field(min_length=1)]
     # The output whose last axis `convert run` ranks.

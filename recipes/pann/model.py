@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recipes.base.spec import LogMel
+from recipes.pann.spec import LogMel
 
 # One segment of the trunk's output stands for this many melspec frames: five poolings by two.
 FRAMES_PER_SEGMENT = 32
@@ -110,8 +110,8 @@ class MobileNetV1(nn.Module):
         """(batch, samples), 32 kHz mono in [-1, 1], to the outputs that the config names.
 
         With frames = 1 + samples // 320 and segments = frames // 32:
-        `clipwise` (batch, classes), `embedding` (batch, 1024), `framewise` (batch, frames, classes),
-        `segment_clipwise` (batch, classes) are probabilities but for the embedding; `melspec` (batch, frames, 64) is in dB.
+        `clipwise` and `segment_clipwise` (batch, classes) and `framewise` (batch, frames, classes) are probabilities,
+        `embedding` is (batch, 1024), `melspec` (batch, frames, 64) in dB.
         """
         melspec = self.logmel_extractor(self.spectrogram_extractor.stft(waveform))
         x = self.bn0(melspec[:, None].transpose(1, 3)).transpose(1, 3)

@@ -1,0 +1,1 @@
+"""PANN: Pretrained Audio Neural Networks (Kong et al. 2020)."""
