@@ -1,0 +1,1 @@
+"""ONNX: export, opset, simplification, metadata."""

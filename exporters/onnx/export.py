@@ -1,0 +1,100 @@
+"""The exported graph: PyTorch's current exporter, dynamic axes, names and axes as the configuration says."""
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+
+import onnx
+import torch
+from torch import nn
+
+from exporters.onnx.opset import NATIVE_OPSET, to_opset
+from recipes.base.errors import UserError
+from recipes.base.spec import Variant
+
+OPSETS = range(13, 21)
+DEFAULT_OPSET = 17
+
+
+def export(module: nn.Module, variant: Variant, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
+    """The graph of a lowered module: (batch, samples) in, outputs and axes named as the configuration has them.
+
+    Raises UserError when the opset is not one of 13 to 20.
+    """
+    if opset not in OPSETS:
+        raise UserError(f"--opset {opset}: choose one from {OPSETS.start} to {OPSETS.stop - 1}")
+    # Two rows and a length above the least one: torch.export takes a 1 for a constant.
+    example = torch.zeros(2, 3 * variant.input.least_samples)
+    program = torch.export.export(module, (example,), dynamic_shapes=(_dynamic_axes(variant),))
+    with _quiet():
+        exported = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=[variant.input.name],
+            output_names=[output.name for output in variant.outputs],
+            # Asked for less than it writes, the exporter keeps its own opset with a warning; `to_opset` goes down.
+            opset_version=max(opset, NATIVE_OPSET),
+        )
+    assert exported is not None
+    model = exported.model_proto
+    _drop_debris(model)
+    _name_axes(model, variant)
+    return to_opset(model, opset)
+
+
+def _dynamic_axes(variant: Variant) -> dict[int, object]:
+    # Named `Dim`s make torch.export solve for their range and fail on the floor divisions of the pools
+    # ("cannot be solved using solve_univariate_inequality"); `Dim.DYNAMIC` with bounds holds.
+    dynamic = torch.export.Dim.DYNAMIC
+    bounds = {"samples": dynamic(min=variant.input.least_samples, max=variant.input.most_samples)}
+    return {
+        axis: bounds.get(name, dynamic(min=1, max=1024))
+        for axis, name in enumerate(variant.input.axes)
+        if isinstance(name, str)
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what the exporter says of its own progress, of optional packages and of the traced source."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _drop_debris(model: onnx.ModelProto) -> None:
+    """Remove stack traces (they hold paths of this machine) and the shape notes of one trace.
+
+    tract unifies `value_info` symbols with concrete shapes and refuses: "Impossible to unify Sym(b) with Val(1)".
+    """
+    graph = model.graph
+    del model.metadata_props[:]
+    del graph.metadata_props[:]
+    del graph.value_info[:]
+    for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        item.doc_string = ""
+        del item.metadata_props[:]
+
+
+def _name_axes(model: onnx.ModelProto, variant: Variant) -> None:
+    wanted = {output.name: output.axes for output in variant.outputs} | {variant.input.name: variant.input.axes}
+    for value in (*model.graph.input, *model.graph.output):
+        axes = wanted[value.name]
+        dims = value.type.tensor_type.shape.dim
+        if len(dims) != len(axes):
+            raise ValueError(f"{value.name} has {len(dims)} axes and the configuration says {axes}")
+        for dim, axis in zip(dims, axes, strict=True):
+            if isinstance(axis, str):
+                dim.dim_param = axis
+            elif dim.dim_value != axis:
+                raise ValueError(
+                    f"{value.name} has {dim.dim_value or dim.dim_param} where the configuration says {axis}"
+                )

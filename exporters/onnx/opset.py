@@ -1,0 +1,120 @@
+"""Writing a graph in an older opset: the few forms that opset 18 moved, back to where they were.
+
+Opset 18 moved the axes of the reductions from an attribute to an input, which several small runtimes do not read.
+onnx.version_converter has no way down for Pad, though its form without axes never changed. Source of every change:
+https://github.com/onnx/onnx/blob/main/docs/Changelog.md
+"""
+
+import onnx
+from onnx import NodeProto, helper, numpy_helper
+
+from recipes.base.errors import UserError
+
+# What PyTorch's current exporter writes.
+NATIVE_OPSET = 18
+
+_REDUCTIONS_UNTIL_18 = {
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSumSquare",
+}
+
+
+def to_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """The same graph in `opset`, with the least IR version that goes with it; in place.
+
+    Raises UserError when an operator has no form in that opset.
+    """
+    graph = model.graph
+    constants = _constants(graph)
+    nodes: list[NodeProto] = []
+    for node in graph.node:
+        if opset < NATIVE_OPSET and node.op_type in _REDUCTIONS_UNTIL_18:
+            _axes_to_attribute(node, constants)
+        if opset < 15 and node.op_type == "Shape":
+            nodes += _whole_shape_then_slice(node, graph)
+        else:
+            nodes.append(node)
+    for node in nodes:
+        _fit(node, opset)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    _drop_unused_initializers(graph)
+    del model.opset_import[:]
+    model.opset_import.append(helper.make_operatorsetid("", opset))
+    model.ir_version = helper.find_min_ir_version_for(model.opset_import)
+    return model
+
+
+def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    found = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            found[node.output[0]] = node.attribute[0].t
+    return found
+
+
+def _axes_to_attribute(node: NodeProto, constants: dict[str, onnx.TensorProto]) -> None:
+    if len(node.input) < 2:
+        return
+    axes = numpy_helper.to_array(constants[node.input[1]]).tolist()
+    del node.input[1:]
+    node.attribute.append(helper.make_attribute("axes", axes))
+
+
+def _whole_shape_then_slice(node: NodeProto, graph: onnx.GraphProto) -> list[NodeProto]:
+    """Opset 15 gave Shape a start and an end."""
+    bounds = {attribute.name: attribute.i for attribute in node.attribute}
+    if not bounds:
+        return [node]
+    whole = f"{node.output[0]}_whole"
+    starts, ends = f"{whole}_start", f"{whole}_end"
+    far = 2**31 - 1
+    for name, value in ((starts, bounds.get("start", 0)), (ends, bounds.get("end", far))):
+        graph.initializer.append(helper.make_tensor(name, onnx.TensorProto.INT64, [1], [value]))
+    return [
+        helper.make_node("Shape", list(node.input), [whole], name=f"{node.name}_whole"),
+        helper.make_node("Slice", [whole, starts, ends], list(node.output), name=node.name),
+    ]
+
+
+def _fit(node: NodeProto, opset: int) -> None:
+    """Drop attributes that the older form does not know and that say what it does anyway; refuse all else."""
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
+    except onnx.defs.SchemaError:
+        newest = onnx.defs.get_schema(node.op_type, onnx.defs.onnx_opset_version(), node.domain)
+        raise UserError(
+            f"--opset {opset}: the operator {node.op_type} came with opset {newest.since_version}; ask for that or more"
+        ) from None
+    for attribute in list(node.attribute):
+        if attribute.name in schema.attributes:
+            continue
+        if not _says_nothing_new(node, attribute):
+            raise UserError(
+                f"--opset {opset}: {node.op_type} {node.name!r} needs {attribute.name}, which came later; "
+                f"ask for opset {NATIVE_OPSET} or more"
+            )
+        node.attribute.remove(attribute)
+
+
+def _says_nothing_new(node: NodeProto, attribute: onnx.AttributeProto) -> bool:
+    if node.op_type == "Reshape" and attribute.name == "allowzero":
+        return True  # It tells 0 from "copy this dimension", and every axis of these graphs is at least 1 long.
+    newest = onnx.defs.get_schema(node.op_type, onnx.defs.onnx_opset_version(), node.domain)
+    default = newest.attributes[attribute.name].default_value
+    same_type = default.type == attribute.type
+    return same_type and helper.get_attribute_value(default) == helper.get_attribute_value(attribute)
+
+
+def _drop_unused_initializers(graph: onnx.GraphProto) -> None:
+    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
