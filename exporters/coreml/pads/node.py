@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coremltools.converters.mil.frontend.torch.ops import _get_inputs, _get_kwinputs
-from coremltools.converters.mil.mil import Var
+from coremltools.converters.mil.mil import Var, types
 
 Amounts = tuple[tuple[int, int], ...]
 """(before, after) for each axis, first axis first; a negative amount crops."""
@@ -72,6 +72,7 @@ def read_call(context: Any, node: Any) -> PadCall:
     """Read a pad node of coremltools' PyTorch frontend.
 
     A traced pad has all its arguments in place; an exported one leaves out those at their default.
+    Raises PadError for an integer value that the frontend, which reads it as float32, cannot tell from its neighbours.
     """
     inputs = _get_inputs(context, node, min_expected=2)
     fixed = PAD_KINDS[node.kind]
@@ -81,6 +82,8 @@ def read_call(context: Any, node: Any) -> PadCall:
     else:
         mode = fixed
         value = argument(context, node, inputs, 2, "value", None)
+    if value is not None and types.is_int(inputs[0].dtype) and abs(value) >= 2**24:
+        raise PadError(f"{node.name}: coremltools rounds the value {value:.0f} to float32; pad with one below 2**24")
     return PadCall(inputs[0], str(mode), inputs[1], 0.0 if value is None else float(value))
 
 
