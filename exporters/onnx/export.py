@@ -1,17 +1,12 @@
 """The exported graph: PyTorch's current exporter, dynamic axes, names and axes as the configuration says."""
 
-import io
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-
 import onnx
 import torch
 from torch import nn
 
 from exporters.onnx.opset import NATIVE_OPSET, to_opset
 from recipes.base.errors import UserError
+from recipes.base.quiet import quiet
 from recipes.base.spec import Variant
 
 OPSETS = range(13, 21)
@@ -28,7 +23,7 @@ def export(module: nn.Module, variant: Variant, opset: int = DEFAULT_OPSET) -> o
     # Two rows and a length above the least one: torch.export takes a 1 for a constant.
     example = torch.zeros(2, 3 * variant.input.least_samples)
     program = torch.export.export(module, (example,), dynamic_shapes=(_dynamic_axes(variant),))
-    with _quiet():
+    with quiet("torch.onnx"):
         exported = torch.onnx.export(
             program,
             dynamo=True,
@@ -54,20 +49,6 @@ def _dynamic_axes(variant: Variant) -> dict[int, object]:
         for axis, name in enumerate(variant.input.axes)
         if isinstance(name, str)
     }
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back what the exporter says of its own progress, of optional packages and of the traced source."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _drop_debris(model: onnx.ModelProto) -> None:

@@ -1,0 +1,64 @@
+"""The Core ML program: traced, converted by coremltools' own frontend, its pads written by our handlers."""
+
+from dataclasses import dataclass
+
+import coremltools as ct
+import numpy as np
+import torch
+from torch import nn
+
+from exporters.coreml.pads import Decision, installed
+from exporters.coreml.precision import compute_precision
+from recipes.base.errors import UserError
+from recipes.base.quiet import quiet
+from recipes.base.spec import Input, Precision, Variant
+
+DEPLOYMENT_TARGET = ct.target.iOS16
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A program that is not saved yet, and how each of its pads was written."""
+
+    model: ct.models.MLModel
+    pads: tuple[Decision, ...]
+
+
+def fixed_samples(variant: Variant, seconds: float) -> int:
+    """The number of samples in `seconds`; UserError where the model cannot take so many."""
+    samples = round(seconds * variant.sample_rate)
+    least = variant.input.least_samples
+    if samples < least:
+        raise UserError(
+            f"--seconds {seconds:g} is {samples} samples, too few for {variant.title}: "
+            f"it needs {least} ({least / variant.sample_rate:g} s) or more"
+        )
+    return samples
+
+
+def convert(
+    module: nn.Module, variant: Variant, *, precision: Precision = "mixed", samples: int | None = None
+) -> Converted:
+    """A lowered module as an ML program for iOS 16: one clip in, all outputs as float32.
+
+    `samples` fixes the length; without it the length is free between the bounds of the configuration.
+    """
+    # Tracing, since torch.export cannot hold a free length for the pools' floor divisions, and coremltools' guide
+    # still recommends it: https://apple.github.io/coremltools/docs-guides/source/convert-pytorch-workflow.html
+    with quiet("coremltools"), torch.no_grad(), installed(variant.coreml.pads) as decisions:
+        traced = torch.jit.trace(module, torch.zeros(1, samples or variant.input.default_samples))
+        model = ct.convert(
+            traced,
+            convert_to="mlprogram",
+            inputs=[ct.TensorType(variant.input.name, _shape(variant.input, samples), dtype=np.float32)],
+            outputs=[ct.TensorType(output.name, dtype=np.float32) for output in variant.outputs],
+            minimum_deployment_target=DEPLOYMENT_TARGET,
+            compute_precision=compute_precision(precision, variant.coreml.float32_through),
+            skip_model_load=True,
+        )
+    return Converted(model, tuple(decisions))
+
+
+def _shape(tensor: Input, samples: int | None) -> ct.Shape:
+    length = samples or ct.RangeDim(tensor.least_samples, tensor.most_samples, tensor.default_samples)
+    return ct.Shape(tuple(length if axis == "samples" else 1 for axis in tensor.axes))

@@ -1,0 +1,76 @@
+"""What an artifact says of itself: the facts that exporters write into its metadata and runners read back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import cast, get_args
+
+from recipes.base.errors import UserError
+from recipes.base.spec import Variant, Weights
+
+# Own keys of a Core ML package stand under this prefix.
+COREML_PREFIX = "org.soundport."
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Enough to run an artifact on sound and to name its classes, without any other file."""
+
+    model_type: str
+    variant: str
+    weights: Weights
+    checkpoint_sha256: str
+    sample_rate: int
+    least_samples: int
+    scores: str
+    labels: tuple[str, ...]
+    author: str
+    license: str
+    source: str
+
+    def to_strings(self) -> dict[str, str]:
+        """Metadata values; the labels as a JSON list, since AudioSet's names hold commas."""
+        texts = {key: str(value) for key, value in asdict(self).items()}
+        return texts | {"labels": json.dumps(self.labels, ensure_ascii=False)}
+
+
+def facts_of(variant: Variant, weights: Weights, checkpoint_sha256: str, labels: tuple[str, ...]) -> Facts:
+    return Facts(
+        model_type=variant.family,
+        variant=variant.name,
+        weights=weights,
+        checkpoint_sha256=checkpoint_sha256,
+        sample_rate=variant.sample_rate,
+        least_samples=variant.input.least_samples,
+        scores=variant.scores,
+        labels=labels,
+        author=variant.author,
+        license=variant.licence,
+        source=variant.source.url,
+    )
+
+
+def from_strings(values: Mapping[str, str], origin: str) -> Facts:
+    """The facts in an artifact's metadata; `origin` is its name in messages. Raises UserError when it has none."""
+    try:
+        if values["weights"] not in get_args(Weights):
+            raise ValueError(values["weights"])
+        labels = json.loads(values["labels"])
+        return Facts(
+            model_type=values["model_type"],
+            variant=values["variant"],
+            weights=cast(Weights, values["weights"]),
+            checkpoint_sha256=values["checkpoint_sha256"],
+            sample_rate=int(values["sample_rate"]),
+            least_samples=int(values["least_samples"]),
+            scores=values["scores"],
+            labels=tuple(str(label) for label in labels),
+            author=values["author"],
+            license=values["license"],
+            source=values["source"],
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{origin}: its metadata is not what `convert recipe` writes ({error}); make the file again, "
+            f"or feed it an .npz of its named inputs"
+        ) from None
