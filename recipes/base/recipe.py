@@ -1,0 +1,74 @@
+"""What a model family gives the rest of the project: its network, its checkpoints, its stand-in weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recipes.base.errors import UserError
+from recipes.base.spec import Variant
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_MOST_NAMES_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One per family, called RECIPE in `recipes/FAMILY/recipe.py`; nothing else has to know of the family.
+
+    `build` gives the faithful model, in evaluation mode: (batch, samples) float32 to outputs by name.
+    `read_checkpoint` gives the state dict in a published or a user's file, or raises UserError.
+    `synthesize` gives a state dict of deterministic stand-in weights, the same bytes on every run.
+    """
+
+    family: str
+    build: Callable[[Variant], nn.Module]
+    read_checkpoint: Callable[[Path, Variant], dict[str, Tensor]]
+    synthesize: Callable[[Variant], dict[str, Tensor]]
+
+
+def load(family: str) -> Recipe:
+    """The recipe of a family that has configurations; imports PyTorch, and the family's code alone."""
+    recipe = import_module(f"recipes.{family}.recipe").RECIPE
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+def faithful_model(variant: Variant, state: dict[str, Tensor]) -> nn.Module:
+    """The variant's model with these weights, in evaluation mode and without gradients.
+
+    Raises UserError where a tensor is missing, unknown or of another shape.
+    """
+    model = load(variant.family).build(variant)
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    complaints = [
+        ("missing", [name for name in expected if name not in found]),
+        ("unexpected", [name for name in found if name not in expected]),
+        (
+            "of another shape",
+            [
+                f"{name} {found[name]} instead of {shape}"
+                for name, shape in expected.items()
+                if found.get(name, shape) != shape
+            ],
+        ),
+    ]
+    if any(names for _, names in complaints):
+        details = "; ".join(f"{len(names)} {what}: {_few(names)}" for what, names in complaints if names)
+        raise UserError(
+            f"these weights do not fit {variant.name} ({len(expected)} tensors): {details}. "
+            "Is the checkpoint of another variant? `convert list` shows all"
+        )
+    model.load_state_dict(state, strict=True)
+    return model.eval().requires_grad_(False)
+
+
+def _few(names: Sequence[str]) -> str:
+    rest = len(names) - _MOST_NAMES_SHOWN
+    return ", ".join(names[:_MOST_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
