@@ -1,8 +1,8 @@
 """Recurrent layers (coremltools `iOS15/recurrent.py`, `iOS17/recurrent.py`, `iOS18/recurrent.py`).
 
 Inputs are (sequence, batch, features), initial states (batch, directions * hidden). Weights stack one block of `hidden`
-rows per gate. "reverse" runs over the flipped sequence and leaves the output in that order: its last step comes last. The
-backward half of "bidirectional" is put back into the order of the input.
+rows per gate. "reverse" runs over the flipped sequence and leaves the output in that order: its last step comes last.
+The backward half of "bidirectional" is put back into the order of the input.
 Where the runtime and the docstrings differ, the runtime is followed, as the numerical tests of coremltools record it.
 """
 
