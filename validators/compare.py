@@ -1,0 +1,279 @@
+"""Compares a model's outputs with those expected: names, dtypes, shapes, axes, values, and every fault reported."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipes.base.spec import Output, Tolerance
+from validators.results import Check, Comparison, Kind, Status
+
+TOP_K = 5
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+THRESHOLDS = {"probability": 0.5, "logit": 0.0}
+
+Axes = Sequence[str | int]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Elements 0, stride, 2 * stride, ... of an array of that shape, flattened in C order; stride 1 has them all."""
+
+    shape: tuple[int, ...]
+    stride: int
+    values: NDArray[np.generic]
+
+    @classmethod
+    def of(cls, array: "NDArray[np.generic] | Sampled", stride: int = 1) -> "Sampled":
+        """What `array` holds at that stride; what is sampled already stays as it is."""
+        if isinstance(array, Sampled):
+            return array
+        array = np.asarray(array)
+        return cls(array.shape, stride, array.reshape(-1)[::stride])
+
+    def sampled(self, actual: NDArray[np.generic]) -> NDArray[np.generic]:
+        """The elements of a whole array that stand against `values`."""
+        return Sampled.of(actual, self.stride).values
+
+    def index(self, position: int) -> list[int]:
+        """Where in the whole array the element at that position of `values` is."""
+        return [int(i) for i in np.unravel_index(position * self.stride, self.shape)]
+
+
+def compare_outputs(
+    expected: Mapping[str, "NDArray[np.generic] | Sampled"],
+    actual: Mapping[str, NDArray[np.generic]],
+    outputs: Sequence[Output],
+    tolerances: Mapping[str, Tolerance],
+    *,
+    artifact: str,
+    runtime: str,
+    precision: str,
+    case: str,
+) -> list[Check]:
+    """Checks of names, dtypes, shapes, axes and values, in this order, each for every output.
+
+    Outputs must be float32, and |actual - expected| <= atol + rtol * |expected| must hold for each element, in float64.
+    NaN and infinity on either side fail, as do empty arrays and an output without a tolerance. Values that cannot be
+    compared, because the output or its shape is wrong, are reported as not verified beside the failure that says why.
+    """
+    wanted = {name: Sampled.of(array) for name, array in expected.items()}
+    got = {name: np.asarray(array) for name, array in actual.items()}
+    known = {output.name for output in outputs}
+
+    check = partial(Check, artifact, runtime, precision, case)
+
+    def report(kind: Kind, output: str, faults: Iterable[str]) -> Check:
+        message = "; ".join(faults)
+        return check(output, kind, "failed" if message else "passed", message)
+
+    checks = []
+    for name in [*(output.name for output in outputs), *sorted((wanted.keys() | got.keys()) - known)]:
+        checks.append(report("names", name, _name_faults(name, known, wanted, got)))
+    present = [output for output in outputs if output.name in got]
+    for output in present:
+        dtype = got[output.name].dtype
+        checks.append(report("dtype", output.name, [] if dtype == np.float32 else [f"is {dtype}, not float32"]))
+    comparable = [output for output in present if output.name in wanted]
+    for output in comparable:
+        shapes = wanted[output.name].shape, got[output.name].shape
+        faults = [] if shapes[0] == shapes[1] else [f"is {list(shapes[1])}, expected {list(shapes[0])}"]
+        checks.append(report("shape", output.name, faults))
+    for name, faults in axis_faults({output.name: got[output.name].shape for output in present}, present).items():
+        checks.append(report("axes", name, faults))
+    return checks + _value_checks(wanted, got, outputs, tolerances, check)
+
+
+def _name_faults(name: str, known: set[str], wanted: Mapping[str, object], got: Mapping[str, object]) -> Iterator[str]:
+    if name not in known:
+        holder = "model" if name in got else "reference"
+        yield f"the {holder} has an output {name!r} that the configuration does not name"
+        return
+    if name not in got:
+        yield f"the output {name!r} is missing; the model has {', '.join(sorted(got)) or 'no outputs'}"
+    if name not in wanted:
+        yield f"the reference has nothing for the output {name!r}; write it anew"
+
+
+class Named(Protocol):
+    """An output as far as axes go: `recipes.base.spec.Output`, or its line in a reference."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def axes(self) -> Axes: ...
+
+
+def axis_faults(shapes: Mapping[str, tuple[int, ...]], outputs: Sequence[Named]) -> dict[str, list[str]]:
+    """What each output's shape has against its axes: their count, fixed sizes, one size per name in all outputs."""
+    sizes: dict[str, dict[str, int]] = {}
+    for output in outputs:
+        shape = shapes[output.name]
+        # With a wrong count nobody knows which axis is which; that is a fault of its own.
+        for axis, size in zip(output.axes, shape, strict=True) if len(output.axes) == len(shape) else ():
+            if isinstance(axis, str):
+                sizes.setdefault(axis, {})[output.name] = size
+    return {output.name: list(_axis_faults(output, shapes[output.name], sizes)) for output in outputs}
+
+
+def _axis_faults(output: Named, shape: tuple[int, ...], sizes: dict[str, dict[str, int]]) -> Iterator[str]:
+    if len(shape) != len(output.axes):
+        yield f"has {len(shape)} axes, not {len(output.axes)}: {', '.join(map(str, output.axes))}"
+        return
+    for place, (axis, size) in enumerate(zip(output.axes, shape, strict=True)):
+        if isinstance(axis, int):
+            if size != axis:
+                yield f"axis {place} is {size}, not {axis}"
+        elif others := {name: other for name, other in sizes[axis].items() if other != size}:
+            listed = ", ".join(f"{other} in {name}" for name, other in others.items())
+            yield f"{axis} is {size}, but {listed}"
+
+
+def _value_checks(
+    wanted: Mapping[str, Sampled],
+    got: Mapping[str, NDArray[np.generic]],
+    outputs: Sequence[Output],
+    tolerances: Mapping[str, Tolerance],
+    check: Callable[..., Check],
+) -> list[Check]:
+    faults = {output.name: _fault(output.name, wanted, got, tolerances) for output in outputs}
+    sound = [output for output in outputs if not faults[output.name][1]]
+    found = {o.name: compare(wanted[o.name], got[o.name], tolerances[o.name], o.kind) for o in sound}
+    failing = [output for output in sound if not found[output.name].passed]
+
+    checks = []
+    for name, (status, fault) in faults.items():
+        comparison = found.get(name)
+        if comparison is None:
+            checks.append(check(name, "values", status, fault))
+        elif comparison.passed:
+            checks.append(check(name, "values", "passed", "", comparison))
+        else:
+            hints = _hints(name, failing, wanted, got, tolerances)
+            checks.append(check(name, "values", "failed", "; ".join([_excess(comparison), *hints]), comparison))
+    return checks
+
+
+def _fault(
+    name: str,
+    wanted: Mapping[str, Sampled],
+    got: Mapping[str, NDArray[np.generic]],
+    tolerances: Mapping[str, Tolerance],
+) -> tuple[Status, str]:
+    """Why the values of this output cannot be compared; an empty message where they can be."""
+    if name not in wanted or name not in got:
+        return "not verified", "not compared: one of the two arrays is missing"
+    if wanted[name].shape != got[name].shape:
+        return "not verified", "not compared: the shapes differ"
+    if name not in tolerances:
+        return "failed", f"no tolerance is set for {name!r}; give it one in the configuration"
+    faults = []
+    for side, array in (("expected", wanted[name].values), ("actual", wanted[name].sampled(got[name]))):
+        if array.size == 0:
+            faults.append(f"the {side} array is empty")
+        elif not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
+            faults.append(f"the {side} values are {array.dtype}, not real numbers")
+        # Comparing with the limit catches NaN as well, and keeps squares in float64 from overflowing.
+        elif bad := np.flatnonzero(~(np.abs(array.astype(np.float64)) <= FLOAT32_MAX)).tolist():
+            first = wanted[name].index(bad[0])
+            faults.append(f"{len(bad)} of {array.size} {side} values are NaN or infinite, the first at {first}")
+    return ("failed", "; ".join(faults)) if faults else ("passed", "")
+
+
+def compare(expected: Sampled, actual: NDArray[np.generic], tolerance: Tolerance, kind: str) -> Comparison:
+    """All figures of two arrays of one shape; both must be real, finite and not empty. `kind` is the output's."""
+    e = expected.values.astype(np.float64)
+    a = expected.sampled(actual).astype(np.float64)
+    error = np.abs(a - e)
+    excess = error - tolerance.rtol * np.abs(e)
+    over = error > tolerance.atol + tolerance.rtol * np.abs(e)
+    worst = int(np.argmax(excess))
+    told = np.abs(e) > 0
+    noise, power, cross = float(error @ error), float(e @ e), float(np.sqrt(e @ e) * np.sqrt(a @ a))
+    ranked = kind in THRESHOLDS and expected.stride == 1 and len(expected.shape) > 0
+    return Comparison(
+        max_abs=float(error.max()),
+        max_rel=float((error[told] / np.abs(e[told])).max()) if told.any() else None,
+        mean_abs=float(error.mean()),
+        q999=float(np.quantile(error, 0.999)),
+        cosine=float(e @ a) / cross if cross > 0 else None,
+        snr_db=10 * float(np.log10(power) - np.log10(noise)) if power > 0 and noise > 0 else None,
+        top_k=min(TOP_K, expected.shape[-1]) if ranked else None,
+        top_k_agreement=_top_k_agreement(e, a, expected.shape[-1]) if ranked else None,
+        flips=int(np.count_nonzero((e > THRESHOLDS[kind]) != (a > THRESHOLDS[kind]))) if kind in THRESHOLDS else None,
+        atol=tolerance.atol,
+        rtol=tolerance.rtol,
+        passing_atol=_passing_atol(error, tolerance.rtol * np.abs(e)),
+        exceeding=int(np.count_nonzero(over)),
+        worst=expected.index(worst),
+        worst_expected=float(e[worst]),
+        worst_actual=float(a[worst]),
+        passed=not over.any(),
+    )
+
+
+def _passing_atol(error: NDArray[np.float64], relative: NDArray[np.float64]) -> float:
+    atol = max(0.0, float((error - relative).max()))
+    # The difference was rounded, so that atol + relative may fall an ulp of the sum short of the error.
+    step = float(np.spacing(atol))
+    while (error > atol + relative).any():
+        atol, step = atol + step, 2 * step
+    return atol
+
+
+def _top_k_agreement(e: NDArray[np.float64], a: NDArray[np.float64], classes: int) -> float:
+    k = min(TOP_K, classes)
+    e, a = e.reshape(-1, classes), a.reshape(-1, classes)
+    best = np.argpartition(-e, k - 1, axis=1)[:, :k]
+    entry = np.partition(a, classes - k, axis=1)[:, classes - k, None]
+    return float(np.mean(np.take_along_axis(a, best, axis=1) >= entry))
+
+
+def _excess(c: Comparison) -> str:
+    return (
+        f"{c.exceeding} values are over atol {c.atol:.3g} + rtol {c.rtol:.3g}, the worst at {c.worst}: expected "
+        f"{c.worst_expected:.9g}, actual {c.worst_actual:.9g}; atol {c.passing_atol:.3g} would have passed"
+    )
+
+
+def _hints(
+    name: str,
+    failing: Sequence[Output],
+    wanted: Mapping[str, Sampled],
+    got: Mapping[str, NDArray[np.generic]],
+    tolerances: Mapping[str, Tolerance],
+) -> Iterator[str]:
+    """Known mistakes that would explain this failure exactly."""
+    one = wanted[name]
+    for output in failing:
+        two = wanted[output.name]
+        if output.name == name or one.shape != two.shape or one.stride != two.stride:
+            continue
+        if _agree(one, got[output.name], tolerances[name]) and _agree(two, got[name], tolerances[output.name]):
+            yield f"agrees with the actual {output.name!r}, and that one with this: are they swapped?"
+    axes = next(output.axes for output in failing if output.name == name)
+    if one.stride == 1 and len(axes) == len(one.shape):
+        for place, axis in enumerate(axes):
+            # A batch is no sequence: padding cannot shift it.
+            if isinstance(axis, str) and axis != "batch" and _shifted(one, got[name], place, tolerances[name]):
+                yield f"agrees when shifted by 1 along {axis}: off-by-one padding?"
+
+
+def _agree(expected: Sampled, actual: NDArray[np.generic], tolerance: Tolerance) -> bool:
+    return _within(expected.values, expected.sampled(actual), tolerance)
+
+
+def _shifted(expected: Sampled, actual: NDArray[np.generic], axis: int, tolerance: Tolerance) -> bool:
+    """Whether all but the ends agree when moved by one, and do not where they are: a lone bad end is no shift."""
+    e, a = (np.moveaxis(array, axis, 0) for array in (expected.values.reshape(expected.shape), actual))
+    if len(e) < 3 or _within(e[1:-1], a[1:-1], tolerance):
+        return False
+    return _within(e[1:], a[:-1], tolerance) or _within(e[:-1], a[1:], tolerance)
+
+
+def _within(expected: NDArray[np.generic], actual: NDArray[np.generic], tolerance: Tolerance) -> bool:
+    e, a = expected.astype(np.float64), actual.astype(np.float64)
+    return bool((np.abs(a - e) <= tolerance.atol + tolerance.rtol * np.abs(e)).all())

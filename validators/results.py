@@ -1,0 +1,91 @@
+"""What every validator reports: plain dataclasses that go to JSON and back, and the exit code they add up to."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Status = Literal["passed", "failed", "not verified"]
+Kind = Literal["checksum", "file", "names", "axes", "dtype", "shape", "values", "rules", "metadata"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far one output is from what is expected. Every figure is finite; None where it is not defined.
+
+    Errors are |actual - expected|, in float64. Relative ones leave out elements whose expected value is zero.
+    """
+
+    max_abs: float
+    max_rel: float | None
+    mean_abs: float
+    q999: float
+    """The 99.9 % quantile of the absolute error."""
+    cosine: float | None
+    """None where either side is all zero."""
+    snr_db: float | None
+    """None where the error is zero (an infinite ratio) or all that is expected is zero."""
+    top_k: int | None
+    top_k_agreement: float | None
+    """The share of the k greatest expected classes that are among the k greatest actual ones; ties agree."""
+    flips: int | None
+    """Decisions that differ: probabilities at 0.5, logits at 0; None for other outputs."""
+    atol: float
+    rtol: float
+    passing_atol: float
+    """The smallest atol that would have passed at this rtol."""
+    exceeding: int
+    """How many elements are over the tolerance."""
+    worst: list[int]
+    """Index of the element that needs the most atol."""
+    worst_expected: float
+    worst_actual: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question asked of one file and its answer. Fields that do not apply are empty.
+
+    `artifact` is the model file in question. It stays empty in checks of other things, such as a checkpoint's checksum:
+    whatever is named here must have its values verified (see `exit_code`).
+    """
+
+    artifact: str
+    runtime: str
+    precision: str
+    case: str
+    output: str
+    kind: Kind
+    status: Status
+    message: str = ""
+    comparison: Comparison | None = None
+
+
+def check_from(data: Mapping[str, Any]) -> Check:
+    """The check of which `dataclasses.asdict` made `data`, after any journey through JSON."""
+    comparison = data["comparison"]
+    return Check(**{**data, "comparison": None if comparison is None else Comparison(**comparison)})
+
+
+def unverified(checks: Iterable[Check]) -> list[str]:
+    """Artifacts whose values no runtime has verified, in order of first mention."""
+    verified: dict[str, bool] = {}
+    for check in checks:
+        if check.artifact:
+            passed = check.kind == "values" and check.status == "passed"
+            verified[check.artifact] = verified.get(check.artifact, False) or passed
+    return [artifact for artifact, seen in verified.items() if not seen]
+
+
+def exit_code(checks: Iterable[Check]) -> int:
+    """0: all passed. 1: a check failed. 3: nothing failed, but an artifact's values were verified by no runtime.
+
+    Unchecked is not passed, so that no artifact at all is 3 too. A runtime that is absent while another one verified
+    the same artifact does not count.
+    """
+    checks = list(checks)
+    if any(check.status == "failed" for check in checks):
+        return 1
+    if unverified(checks) or not any(check.artifact for check in checks):
+        return 3
+    return 0
