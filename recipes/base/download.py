@@ -1,0 +1,127 @@
+"""Published checkpoints, fetched once into the user's cache and checked on every use."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+
+from recipes.base.errors import UserError
+from recipes.base.spec import Source, Variant
+
+CACHE_VARIABLE = "SOUNDPORT_CACHE"
+
+# Called with (bytes so far, bytes in all).
+Progress = Callable[[int, int], None]
+
+# Seconds to connect, and seconds without a byte after that.
+_TIMEOUTS = (10, 30)
+_CHUNK_BYTES = 1 << 18
+
+
+def cache_folder() -> Path:
+    """Where checkpoints are kept: the folder in SOUNDPORT_CACHE, or the system's place for user caches."""
+    if moved := os.environ.get(CACHE_VARIABLE):
+        return Path(moved).expanduser().absolute()
+    return platformdirs.user_cache_path("soundport", appauthor=False)
+
+
+def cached(variant: Variant) -> Path | None:
+    """The variant's published checkpoint, if the cache has it whole and as published."""
+    place = _place(variant)
+    try:
+        return place if _fault(place, variant.source) is None else None
+    except OSError:
+        return None
+
+
+def fetch(variant: Variant, progress: Progress | None = None) -> Path:
+    """The variant's published checkpoint, from the cache or else from its address.
+
+    The file appears in the cache whole and checked, or not at all. Raises UserError where there is no network, the
+    server refuses, the content is not the published one, or the cache cannot be written.
+    """
+    if present := cached(variant):
+        return present
+    # Slow to import, and most runs find the file in the cache.
+    from requests import RequestException
+
+    place = _place(variant)
+    # Beside its place, so that the replacement is atomic; by process, so that two of them do not mix.
+    part = place.with_name(f"{place.name}.{os.getpid()}.part")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _download(variant.source, part, progress)
+            if fault := _fault(part, variant.source):
+                raise _failure(variant, f"the content is not the published one: {fault}")
+            part.replace(place)
+        finally:
+            part.unlink(missing_ok=True)
+    except RequestException as error:
+        raise _failure(variant, _cause(error)) from None
+    except OSError as error:
+        raise UserError(
+            f"the cache {place.parent} cannot be written: {error.strerror or error}; make room, set {CACHE_VARIABLE} "
+            f"to another folder, or fetch {variant.source.url} by hand and give it with --checkpoint PATH"
+        ) from None
+    return place
+
+
+def _place(variant: Variant) -> Path:
+    return cache_folder() / variant.family / variant.source.file
+
+
+def _download(source: Source, target: Path, progress: Progress | None) -> None:
+    import requests
+
+    # Zenodo slows down clients without a name; an encoded body would hide how much of the file has come.
+    headers = {"User-Agent": "soundport", "Accept-Encoding": "identity"}
+    with (
+        target.open("wb") as file,
+        requests.get(source.url, headers=headers, stream=True, timeout=_TIMEOUTS) as response,
+    ):
+        response.raise_for_status()
+        done = 0
+        for chunk in response.iter_content(_CHUNK_BYTES):
+            done += file.write(chunk)
+            if done > source.size:
+                break
+            if progress:
+                progress(done, source.size)
+
+
+def _fault(path: Path, source: Source) -> str | None:
+    """What tells a file from the published one, or None. Raises OSError where it cannot be read."""
+    size = path.stat().st_size
+    if size != source.size:
+        return f"it has {size} bytes instead of {source.size}"
+    for algorithm, expected in (("md5", source.md5), ("sha256", source.sha256)):
+        if expected is None:
+            continue
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, algorithm).hexdigest()
+        if found != expected:
+            return f"its {algorithm} is {found} instead of {expected}"
+    return None
+
+
+def _cause(error: Exception) -> str:
+    import requests
+
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"the server answered {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {_TIMEOUTS[1]} seconds"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "the server's certificate is not trusted here"
+    return f"there is no connection, or it broke off ({type(error).__name__})"
+
+
+def _failure(variant: Variant, cause: str) -> UserError:
+    return UserError(
+        f"the checkpoint of {variant.name} could not be fetched from {variant.source.url}: {cause}. Fetch it by hand "
+        "and give it with --checkpoint PATH, or go without it with --weights synthetic. "
+        f"The cache is {cache_folder()} ({CACHE_VARIABLE} moves it)"
+    )
