@@ -1,5 +1,6 @@
 """An executor for Core ML ML programs that needs no Mac: reads the saved package and runs it op by op."""
 
+from validators.coreml.accumulation import AccumulationBound, accumulation_bounds
 from validators.coreml.errors import (
     CoreMLError,
     ExecutionError,
@@ -12,6 +13,7 @@ from validators.coreml.errors import (
 from validators.coreml.model import CoreMLModel, Intermediate, State
 
 __all__ = [
+    "AccumulationBound",
     "CoreMLError",
     "CoreMLModel",
     "ExecutionError",
@@ -22,4 +24,5 @@ __all__ = [
     "State",
     "StateError",
     "UnsupportedOpError",
+    "accumulation_bounds",
 ]

@@ -12,13 +12,15 @@ import torch
 from coremltools.converters.mil.mil import Block, ListVar, Operation, Var, types
 from torch import Tensor
 
-from validators.coreml.errors import ExecutionError
+from validators.coreml.errors import CoreMLError, ExecutionError
 from validators.coreml.package import Package, ValueType, value_type
 from validators.coreml.precision import Precision, rounded, to_tensor
 from validators.coreml.registry import Kernel, lookup
 
 Values = dict[Var, Any]
-Observer = Callable[["Step", "Output", Any], None]
+BlockCall = Callable[..., tuple[Any, ...]]
+# Sees each step after it ran: the step, its arguments by input name, and its results in the order of its outputs.
+Observer = Callable[["Step", dict[str, Any], tuple[Any, ...]], None]
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Interpreter:
     def run(self, inputs: dict[str, Any], observe: Observer | None = None) -> dict[str, Any]:
         """Values by function output name, from values by function input name (tensors, or state cells).
 
-        `observe` sees each result as soon as it is rounded, nested blocks included.
+        `observe` sees each step as soon as its results are rounded, those of nested blocks included.
         Raises `ExecutionError` naming the op where a kernel fails or contradicts the declared type.
         """
         values: Values = {var: inputs[var.name] for var in self.plan.inputs}
@@ -76,34 +78,33 @@ class Interpreter:
 
     def _block(self, plan: Plan, values: Values, observe: Observer | None) -> tuple[Any, ...]:
         for step in plan.steps:
-            results = self._step(step, values, observe)
-            for output, result in zip(step.outputs, results, strict=True):
-                values[output.var] = result
-                if observe is not None:
-                    observe(step, output, result)
+            arguments = dict(step.fixed)
+            for name, wiring in step.wired.items():
+                arguments[name] = _resolve(wiring, values)
+            blocks = tuple(self._callable(nested, values, observe) for nested in step.blocks)
+            results = self._step(step, arguments, blocks)
+            values.update((output.var, result) for output, result in zip(step.outputs, results, strict=True))
+            if observe is not None:
+                observe(step, arguments, results)
             for var in step.releases:
                 values.pop(var, None)
         return tuple(_resolve(output, values) for output in plan.outputs)
 
-    def _step(self, step: Step, values: Values, observe: Observer | None) -> tuple[Any, ...]:
-        arguments = dict(step.fixed)
-        for name, wiring in step.wired.items():
-            arguments[name] = _resolve(wiring, values)
-        if step.kernel.wants_op:
-            arguments["op"] = step.op
-        if step.blocks:
-            arguments["blocks"] = tuple(self._callable(plan, values, observe) for plan in step.blocks)
+    def _step(self, step: Step, arguments: dict[str, Any], blocks: tuple[BlockCall, ...]) -> tuple[Any, ...]:
+        extra: dict[str, Any] = {"op": step.op} if step.kernel.wants_op else {}
+        if blocks:
+            extra["blocks"] = blocks
         try:
-            results = step.kernel.run(**arguments)
-        except ExecutionError:
-            raise  # an op of a nested block already says where
+            results = step.kernel.run(**arguments, **extra)
+        except CoreMLError:
+            raise  # an op of a nested block already says where, an observer of one knows why
         except Exception as error:
             raise ExecutionError(f"{self._where(step)}: {type(error).__name__}: {error}") from error
         if not isinstance(results, tuple):
             results = (results,)
         return tuple(self._checked(step, output, result) for output, result in zip(step.outputs, results, strict=True))
 
-    def _callable(self, plan: Plan, values: Values, observe: Observer | None) -> Callable[..., tuple[Any, ...]]:
+    def _callable(self, plan: Plan, values: Values, observe: Observer | None) -> BlockCall:
         def call(*arguments: Any) -> tuple[Any, ...]:
             scope = {**values, **dict(zip(plan.inputs, arguments, strict=True))}
             return self._block(plan, scope, observe)

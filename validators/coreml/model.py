@@ -13,7 +13,7 @@ from torch import Tensor
 
 from validators.coreml.errors import CoreMLError, InputError, InputNameError, StateError
 from validators.coreml.features import ArrayFeature, array_feature, checked_array
-from validators.coreml.interpreter import Interpreter, Output, Step
+from validators.coreml.interpreter import Interpreter, Observer, Step
 from validators.coreml.package import read
 from validators.coreml.precision import PRECISIONS, Precision, rounded, to_numpy, to_tensor
 
@@ -116,8 +116,8 @@ class CoreMLModel:
         if isinstance(data, list):
             if state is not None:
                 raise StateError(f"{self.package.source}: a state goes with a single prediction, not with a batch")
-            return [self._predict(item, None) for item in data]
-        return self._predict(data, state)
+            return [self.run(item, None) for item in data]
+        return self.run(data, state)
 
     def make_state(self) -> State:
         """A new state object, every state zero."""
@@ -142,19 +142,19 @@ class CoreMLModel:
         wanted = None if names is None else set(names)
         found: list[Intermediate] = []
 
-        def observe(step: Step, output: Output, result: Any) -> None:
-            if not isinstance(result, Tensor):
-                return
-            value = Intermediate(output.var.name, step.op.op_type, self._array(result, output.type.dtype))
-            stop = stop_at_non_finite and not value.finite
-            if stop or wanted is None or value.name in wanted:
-                found.append(value)
-            if stop:
-                raise _StopError
+        def observe(step: Step, arguments: dict[str, Any], results: tuple[Any, ...]) -> None:
+            for output, result in zip(step.outputs, results, strict=True):
+                if not isinstance(result, Tensor):
+                    continue
+                value = Intermediate(output.var.name, step.op.op_type, self._array(result, output.type.dtype))
+                stop = stop_at_non_finite and not value.finite
+                if stop or wanted is None or value.name in wanted:
+                    found.append(value)
+                if stop:
+                    raise _StopError
 
-        arguments = self._arguments(data, state)
         try:
-            self._interpreter.run(arguments, observe)
+            self.run(data, state, observe)
         except _StopError:
             return found
         if wanted is not None and (missing := wanted - {value.name for value in found}):
@@ -166,8 +166,9 @@ class CoreMLModel:
         stopped = self.trace(data, state, names=(), stop_at_non_finite=True)
         return stopped[-1] if stopped else None
 
-    def _predict(self, data: Mapping[str, Any], state: State | None) -> dict[str, Any]:
-        results = self._interpreter.run(self._arguments(data, state))
+    def run(self, data: Mapping[str, Any], state: State | None, observe: Observer | None = None) -> dict[str, Any]:
+        """One prediction, watched by `observe`, which sees every step with its arguments and results as tensors."""
+        results = self._interpreter.run(self._arguments(data, state), observe)
         return {name: self._output(name, result) for name, result in results.items()}
 
     def _arguments(self, data: Mapping[str, Any], state: State | None) -> dict[str, Any]:
