@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from coremltools.converters.mil import Builder as mb  # noqa: N813 the name every MIL reference uses
+from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
 from coremltools.converters.mil.mil import Var, types
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from coremltools.converters.mil import Builder as mb  # noqa: N813 the name every MIL reference uses
+from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.mil import Var
 
 from exporters.coreml.pads.node import MODES, Amounts, PadError, PadNode
@@ -48,18 +48,15 @@ def plan(node: PadNode, handler: str | None = None) -> tuple[Step, ...]:
     """
     _check(node)
     chosen = {axis: _choose(node, axis, handler) for axis, pair in enumerate(node.amounts) if max(pair) > 0}
-    steps = [
-        Step(
-            name,
-            tuple(
-                (max(before, 0), max(after, 0)) if chosen.get(axis, ("",))[0] == name else (0, 0)
+    steps = []
+    for name in HANDLERS:
+        reasons = {axis: why for axis, (picked, why) in chosen.items() if picked == name}
+        if reasons:
+            borders = tuple(
+                (max(before, 0), max(after, 0)) if axis in reasons else (0, 0)
                 for axis, (before, after) in enumerate(node.amounts)
-            ),
-            "; ".join(dict.fromkeys(why for picked, why in chosen.values() if picked == name)),
-        )
-        for name in HANDLERS
-        if any(picked == name for picked, _ in chosen.values())
-    ]
+            )
+            steps.append(Step(name, borders, "; ".join(dict.fromkeys(reasons.values()))))
     crops = tuple((min(before, 0), min(after, 0)) for before, after in node.amounts)
     if any(min(pair) < 0 for pair in crops):
         crop = Step("crop", crops, "negative amounts crop")

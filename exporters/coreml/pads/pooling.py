@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from coremltools.converters.mil import Builder as mb  # noqa: N813 the name every MIL reference uses
+from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.frontend.torch.ops import _get_inputs
 from coremltools.converters.mil.mil import Var
 from coremltools.converters.mil.mil.types.symbolic import is_symbolic

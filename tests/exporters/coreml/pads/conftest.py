@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +69,8 @@ def convert(
         dims = {a: torch.export.Dim(f"axis{a}", min=low, max=high) for a, (low, high) in flexible.items()}
         source = torch.export.export(module, (x,), dynamic_shapes=((dims,),) if dims else None).run_decompositions({})
         inputs = None
-    with installed(overrides) as decisions:
+    with warnings.catch_warnings(), installed(overrides) as decisions:
+        warnings.simplefilter("ignore")  # outputs without a name of their own, renamed one by one
         model = ct.convert(
             source,
             inputs=inputs,
