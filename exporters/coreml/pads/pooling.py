@@ -78,7 +78,7 @@ def write_pool(x: Var, pool: AveragePool) -> tuple[Var, str, str]:
 
 def _write_batched(x: Var, pool: AveragePool, name: str) -> tuple[Var, str, str]:
     sizes = x.shape[-len(pool.kernel) :]
-    why = f"padding {'counted' if pool.counted else 'not counted'}"
+    why = "no padding" if not any(pool.padding) else "padding counted" if pool.counted else "padding not counted"
     if pool.ceil_mode and any(is_symbolic(n) and s > 1 for n, s in zip(sizes, pool.stride, strict=True)):
         _check_native_ceil(pool)
         return (

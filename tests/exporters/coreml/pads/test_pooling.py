@@ -109,7 +109,9 @@ def test_one_kernel_per_axis(convert, frontend):
         return (F.avg_pool2d(x, (3, 2), (2, 1), (1, 0)), F.avg_pool2d(x, (1, 4)), F.avg_pool2d(x, 2))
 
     x = torch.randn(1, 2, 9, 8)
-    assert_close(convert(function, x, frontend), function, x)
+    conversion = convert(function, x, frontend)
+    assert [decision.why for decision in conversion.decisions] == ["padding counted", "no padding", "no padding"]
+    assert_close(conversion, function, x)
 
 
 def test_ceil_mode_over_a_flexible_axis(convert):
