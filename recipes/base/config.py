@@ -13,6 +13,11 @@ from recipes.base.spec import Variant
 
 _Lines = dict[tuple[str | int, ...], int]
 
+_PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "int", "map", "null", "seq", "str")}
+
+# Twice what the deepest key needs.
+_MOST_LEVELS = 12
+
 
 def parse(text: str, origin: str) -> Variant:
     """A variant from YAML text; `origin` is the file's name in messages.
@@ -21,16 +26,22 @@ def parse(text: str, origin: str) -> Variant:
     """
     lines: _Lines = {}
     try:
-        # An alias can make a few lines stand for billions of nodes.
+        depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            # An alias can make a few lines stand for billions of nodes.
             if isinstance(event, yaml.AliasEvent):
                 raise UserError(f"{origin}: line {_line(event)}: aliases are not allowed; write the value out")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MOST_LEVELS:
+                raise UserError(
+                    f"{origin}: line {_line(event)}: nested over {_MOST_LEVELS} levels deep; no key needs that"
+                )
         # compose() builds nodes and constructs nothing, whatever tags the text has.
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is None:
             raise UserError(f"{origin}: the file is empty; every configuration needs at least family and name")
         data = _plain(node, (), lines, origin)
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         raise UserError(f"{origin}: not valid YAML: {' '.join(str(error).split())}") from None
     try:
         # JSON is the mode in which pydantic is strict about types and still takes lists and mappings for dataclasses.
@@ -65,23 +76,30 @@ def _line(node: yaml.Node | yaml.Event) -> int:
 def _plain(node: yaml.Node, path: tuple[str | int, ...], lines: _Lines, origin: str) -> object:
     """Mappings, lists and scalars of a composed node; no tags, no key twice."""
     line = _line(node)
-    if not node.tag.startswith("tag:yaml.org,2002:"):
-        raise UserError(f"{origin}: line {line}: the tag {node.tag!r} is not allowed; write plain values")
+    if node.tag not in _PLAIN_TAGS:
+        raise UserError(
+            f"{origin}: line {line}: is read as {node.tag.removeprefix('tag:yaml.org,2002:')!r}, which is not allowed; "
+            "write plain values, and text that looks like something else in quotes"
+        )
     lines[path] = line
     if isinstance(node, yaml.MappingNode):
         mapping: dict[str, object] = {}
         for key, value in node.value:
             name = key.value
-            if not isinstance(name, str) or name in mapping or key.tag == "tag:yaml.org,2002:merge":
-                raise UserError(f"{origin}: line {_line(key)}: the key {name!r} stands twice or is no plain name")
+            if not isinstance(name, str) or key.tag == "tag:yaml.org,2002:merge":
+                raise UserError(f"{origin}: line {_line(key)}: a key must be a plain name")
+            if name in mapping:
+                raise UserError(f"{origin}: line {_line(key)}: the key {name!r} stands twice; remove one")
             mapping[name] = _plain(value, (*path, name), lines, origin)
         return mapping
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*path, index), lines, origin) for index, item in enumerate(node.value)]
-    constructor = yaml.SafeLoader("")
-    value = constructor.construct_object(node)
+    try:
+        value = yaml.SafeLoader("").construct_object(node)
+    except (ValueError, KeyError):
+        value = node
     if value is not None and not isinstance(value, (bool, int, float, str)):
-        raise UserError(f"{origin}: line {line}: {node.value!r} is read as {type(value).__name__}; put it in quotes")
+        raise UserError(f"{origin}: line {line}: {node.value[:50]!r} is not what its tag says; put it in quotes")
     return value
 
 

@@ -28,7 +28,7 @@ class Source:
     """Where the published checkpoint is, and how to know it; at least one checksum."""
 
     url: str
-    file: str
+    file: Annotated[str, Field(pattern=r"^[^/\\]+$")]
     size: Annotated[int, Field(gt=0)]
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
