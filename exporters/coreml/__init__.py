@@ -1,1 +1,7 @@
-"""Core ML packages: conversion, pad handlers and precision."""
+"""Core ML: conversion, precision, pads, saved packages."""
+
+from recipes.base.quiet import quiet
+
+# coremltools says at import which of its optional parts are not there; none of them is needed to convert.
+with quiet("coremltools"):
+    import coremltools  # noqa: F401

@@ -9,7 +9,6 @@ from torch import nn
 
 from exporters.coreml.pads import Decision, installed
 from exporters.coreml.precision import compute_precision
-from recipes.base.errors import UserError
 from recipes.base.quiet import quiet
 from recipes.base.spec import Input, Precision, Variant
 
@@ -22,18 +21,6 @@ class Converted:
 
     model: ct.models.MLModel
     pads: tuple[Decision, ...]
-
-
-def fixed_samples(variant: Variant, seconds: float) -> int:
-    """The number of samples in `seconds`; UserError where the model cannot take so many."""
-    samples = round(seconds * variant.sample_rate)
-    least = variant.input.least_samples
-    if samples < least:
-        raise UserError(
-            f"--seconds {seconds:g} is {samples} samples, too few for {variant.title}: "
-            f"it needs {least} ({least / variant.sample_rate:g} s) or more"
-        )
-    return samples
 
 
 def convert(

@@ -2,15 +2,18 @@
 
 |STFT|^2 of a loud clip passes float16's 65,504 and turns into inf, and the floor under the logarithm of a silent one
 (1e-10) vanishes, so that log(0) follows. `mixed` therefore leaves everything that the log-mel spectrogram is made of
-in float32, and everything after it becomes float16.
+in float32, and what normalises it too: at -100 dB neighbours in float16 are 0.06 dB apart. From the first convolution
+on everything becomes float16.
 """
 
 from typing import Any
 
 import coremltools as ct
-from coremltools.converters.mil.mil import Block, Operation
+from coremltools.converters.mil.mil import Block, Operation, Var
 
 from recipes.base.spec import Precision
+
+_WEIGHTED = {"conv", "linear", "matmul"}
 
 
 def compute_precision(precision: Precision, float32_through: str) -> Any:
@@ -24,10 +27,27 @@ def compute_precision(precision: Precision, float32_through: str) -> Any:
     def becomes_float16(op: Operation) -> bool:
         # The first call sees the whole program before anything of it is cast.
         if not kept:
-            kept.update(_makers(op.enclosing_block, float32_through))
+            kept.update(_front_end(op.enclosing_block, float32_through))
         return op.name not in kept
 
     return ct.transform.FP16ComputePrecision(op_selector=becomes_float16)
+
+
+def _front_end(block: Block, output: str) -> set[str]:
+    """Names of all operations that lead to the output, and of those that depend on these alone, up to the weights."""
+    kept = _makers(block, output)
+    for op in block.operations:
+        makers = [var.op for var in _variables(op) if var.op is not None and var.op.op_type != "const"]
+        if makers and op.op_type not in _WEIGHTED and all(maker.name in kept for maker in makers):
+            kept.add(op.name)
+    return kept
+
+
+def _variables(op: Operation) -> list[Var]:
+    """All inputs, variadic ones spread out, absent ones left out."""
+    values = op.inputs.values()
+    spread = [var for value in values for var in (value if isinstance(value, (list, tuple)) else [value])]
+    return [var for var in spread if var is not None]
 
 
 def _makers(block: Block, output: str) -> set[str]:
@@ -41,6 +61,5 @@ def _makers(block: Block, output: str) -> set[str]:
         if op is None or op.name in found:
             continue
         found.add(op.name)
-        for value in op.inputs.values():
-            pending += [var.op for var in (value if isinstance(value, (list, tuple)) else [value]) if var is not None]
+        pending += [var.op for var in _variables(op)]
     return found

@@ -1,0 +1,49 @@
+"""What `convert list` shows: every variant that has a configuration."""
+
+from typing import Any
+
+from rich.table import Table
+
+from recipes.base.config import variants
+from recipes.base.download import cached
+from recipes.base.spec import Variant
+
+FORMATS = ("onnx", "coreml")
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """One plain entry a variant."""
+    return [_entry(variant) for variant in variants()]
+
+
+def _entry(variant: Variant) -> dict[str, Any]:
+    return {
+        "family": variant.family,
+        "variant": variant.name,
+        "default": variant.default,
+        "title": variant.title,
+        "input": {variant.input.name: list(variant.input.axes)},
+        "sample_rate": variant.sample_rate,
+        "outputs": {output.name: list(output.axes) for output in variant.outputs},
+        "formats": list(FORMATS),
+        "cached": cached(variant) is not None,
+        "licence": variant.licence,
+    }
+
+
+def table(entries: list[dict[str, Any]]) -> Table:
+    shown = Table("recipe", "variant", "input", "outputs", "formats", "checkpoint", box=None, pad_edge=False)
+    for entry in entries:
+        shown.add_row(
+            entry["family"],
+            entry["variant"] + (" (default)" if entry["default"] else ""),
+            ", ".join(_axes(name, axes) for name, axes in entry["input"].items()) + f" at {entry['sample_rate']} Hz",
+            "\n".join(_axes(name, axes) for name, axes in entry["outputs"].items()),
+            ", ".join(entry["formats"]),
+            "cached" if entry["cached"] else "not cached",
+        )
+    return shown
+
+
+def _axes(name: str, axes: list[str | int]) -> str:
+    return f"{name} ({', '.join(map(str, axes))})"

@@ -1,0 +1,219 @@
+"""The `convert` command. Heavy imports happen inside the command that needs them."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from recipes.base.errors import UserError
+
+if TYPE_CHECKING:
+    from validators.results import Check
+
+app = typer.Typer(
+    help="Convert pretrained audio-tagging models to ONNX and Core ML, and prove each file right.",
+    epilog="Exit codes: 0 all passed, 1 something failed, 2 usage or bad input, 3 made but not all verified.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Format(StrEnum):
+    onnx = "onnx"
+    coreml = "coreml"
+
+
+class PrecisionChoice(StrEnum):
+    fp32 = "fp32"
+    mixed = "mixed"
+    fp16 = "fp16"
+
+
+class WeightsChoice(StrEnum):
+    published = "published"
+    synthetic = "synthetic"
+
+
+class RuntimeChoice(StrEnum):
+    onnxruntime = "onnxruntime"
+    tract = "tract"
+    coreml = "coreml"
+
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: every case, and each step's time.")]
+
+
+@contextmanager
+def one_clear_error() -> Iterator[None]:
+    """Turns what the user can put right into one line on stderr and exit code 2."""
+    try:
+        yield
+    except UserError as error:
+        _complain(str(error))
+        raise typer.Exit(2) from None
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _complain(f"{place}{error.strerror or error}; free space or check the path and its rights, then run it again")
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        _complain("interrupted; nothing half-written is left")
+        raise typer.Exit(130) from None
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(f"error: {message}\n")
+
+
+def _print_json(data: dict[str, Any] | list[dict[str, Any]]) -> None:
+    sys.stdout.write(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@app.command("list")
+def list_command(as_json: JsonFlag = False) -> None:
+    """Show families, variants, inputs, outputs, formats, and whether the checkpoint is cached."""
+    with one_clear_error():
+        from rich.console import Console
+
+        from convert.catalogue import catalogue, table
+
+        entries = catalogue()
+        if as_json:
+            _print_json(entries)
+        else:
+            Console().print(table(entries))
+
+
+@app.command()
+def recipe(
+    name: Annotated[str, typer.Argument(help="A family (its default variant) or a variant; see `convert list`.")],
+    to: Annotated[
+        list[Format] | None, typer.Option("--to", help="What to make; ONNX is always made. Repeat for more.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Use this checkpoint file instead of the published one.")
+    ] = None,
+    weights: Annotated[
+        WeightsChoice, typer.Option(help="The published weights, or synthetic ones that need no download.")
+    ] = WeightsChoice.published,
+    output: Annotated[Path | None, typer.Option("-o", "--output-dir", help="Default: artifacts/NAME.")] = None,
+    opset: Annotated[int, typer.Option(help="ONNX opset, 13 to 20.")] = 17,
+    precision: Annotated[
+        PrecisionChoice, typer.Option(help="Of Core ML; mixed keeps the front end in float32.")
+    ] = PrecisionChoice.mixed,
+    seconds: Annotated[float | None, typer.Option(help="Fix the length of Core ML's input.", min=0)] = None,
+    audio: Annotated[list[Path] | None, typer.Option(help="Also check on this sound; repeat for more.")] = None,
+    atol: Annotated[
+        list[str] | None,
+        typer.Option(help="Set the absolute tolerance: X, or OUTPUT:X for one output; repeat for more."),
+    ] = None,
+    as_json: JsonFlag = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make the files that ship from a checkpoint, and check each against PyTorch."""
+    with one_clear_error():
+        from convert.pipeline import Request, make
+        from convert.progress import steps
+
+        request = Request(
+            name=name,
+            formats=tuple(dict.fromkeys(["onnx", *(to or [])])),
+            checkpoint=checkpoint,
+            weights=weights.value,
+            output=output or Path("artifacts") / name,
+            opset=opset,
+            precision=precision.value,
+            seconds=seconds,
+            audio=tuple(audio or ()),
+            atol=tuple(atol or ()),
+        )
+        made = make(request, steps(verbose))
+        for warning in made.warnings:
+            sys.stderr.write(f"warning: {warning}\n")
+        _report(made.checks, as_json, verbose, folder=str(request.output), warnings=list(made.warnings))
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="A folder that `convert recipe` made.")],
+    junit: Annotated[Path | None, typer.Option(help="Also write the results as JUnit XML to this file.")] = None,
+    as_json: JsonFlag = False,
+    verbose: Verbose = False,
+) -> None:
+    """Verify a made folder again, from its own files alone, in every runtime that is here."""
+    with one_clear_error():
+        from convert.progress import steps
+        from convert.verify import verify
+        from validators import report
+
+        checks = verify(folder, steps(verbose))
+        if junit is not None:
+            from convert.folder import replaced
+
+            with replaced(junit) as partial:
+                partial.write_text(report.junit(checks), encoding="utf-8")
+        _report(checks, as_json, verbose, folder=str(folder))
+
+
+def _report(checks: "list[Check]", as_json: bool, verbose: bool, **more: Any) -> None:
+    """Prints the results and leaves with the exit code that they add up to."""
+    from rich.console import Console
+
+    from validators import report
+    from validators.results import exit_code
+
+    code = exit_code(checks)
+    if as_json:
+        _print_json({**more, "exit_code": code, **report.as_json(checks)})
+    else:
+        Console().print(report.table(checks, verbose))
+        if "folder" in more:
+            sys.stdout.write(f"{more['folder']}\n")
+    raise typer.Exit(code)
+
+
+@app.command()
+def run(
+    artifact: Annotated[Path, typer.Argument(help="A .onnx file or a .mlpackage.")],
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="WAV, FLAC, or an .npz of named arrays.")],
+    runtime: Annotated[RuntimeChoice | None, typer.Option(help="Default: the first that is here.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write all outputs to this .npz.")] = None,
+    top: Annotated[int, typer.Option(help="How many classes to print.", min=1)] = 10,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run an artifact on a sound and print its top classes, or write all its outputs."""
+    with one_clear_error():
+        from convert import inference
+
+        result = inference.run(artifact, source, runtime=runtime and runtime.value, top=top)
+        if output is not None:
+            inference.save(result.outputs, output)
+        if as_json:
+            _print_json(result.as_json())
+            return
+        for row in result.top:
+            for label, score in row:
+                sys.stdout.write(f"{score:.4f}  {label}\n")
+        if not result.top:
+            for name, value in result.outputs.items():
+                sys.stdout.write(f"{name}  {value.dtype}{list(value.shape)}\n")
+
+
+def main() -> None:
+    try:
+        app()
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does: leave without a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""What `convert run` does: any artifact, on sound or on named arrays."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convert.folder import replaced
+from recipes.base import audio
+from recipes.base.errors import UserError
+from recipes.base.facts import Facts, from_strings
+from validators.runners.registry import choose
+from validators.runners.runner import Arrays, Runner, RunnerError
+
+
+@dataclass(frozen=True)
+class Run:
+    """The outputs by name and, where the artifact says which of them ranks classes, the greatest ones of each row."""
+
+    runtime: str
+    outputs: Arrays
+    top: list[list[tuple[str, float]]]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "runtime": self.runtime,
+            "outputs": {name: list(value.shape) for name, value in self.outputs.items()},
+            "top": [[{"label": label, "score": score} for label, score in row] for row in self.top],
+        }
+
+
+def run(artifact: Path, source: Path, *, runtime: str | None, top: int) -> Run:
+    """Run an artifact on a sound file or an .npz; UserError for what the artifact does not take."""
+    chosen = choose(artifact, runtime)
+    try:
+        runner = chosen.open(artifact)
+        if source.suffix == ".npz":
+            inputs = _arrays(source, runner)
+            outputs = runner.run(inputs)
+            return Run(runner.runtime, outputs, [])
+        facts = from_strings(runner.metadata, artifact.name)
+        outputs = runner.run({runner.inputs[0].name: _sound(source, runner, facts)})
+    except RunnerError as error:
+        raise UserError(f"{artifact.name}: {error}; `convert check` tells whether the file is whole") from None
+    return Run(runner.runtime, outputs, _ranked(outputs[facts.scores], facts.labels, top))
+
+
+def _sound(source: Path, runner: Runner, facts: Facts) -> np.ndarray:
+    samples = audio.read(source, facts.sample_rate)
+    waveform = audio.check(samples, facts.sample_rate, facts.least_samples, origin=str(source))
+    fixed = runner.inputs[0].axes[-1]
+    if isinstance(fixed, int) and fixed != waveform.shape[-1]:
+        raise UserError(
+            f"{source}: is {waveform.shape[-1] / facts.sample_rate:.4g} s long and this file takes exactly "
+            f"{fixed / facts.sample_rate:.4g} s; cut or pad it, or convert without --seconds"
+        )
+    return waveform
+
+
+def _arrays(source: Path, runner: Runner) -> Arrays:
+    try:
+        with np.load(source, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except FileNotFoundError:
+        raise UserError(f"{source}: there is no such file; give a WAV, FLAC or .npz file") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{source}: is no .npz of plain arrays ({error}); write it with numpy.savez") from None
+    for port in runner.inputs:
+        if port.name not in arrays:
+            raise UserError(f"{source}: has no array {port.name!r}; it holds {', '.join(arrays) or 'nothing'}")
+        array = arrays[port.name]
+        if array.dtype != port.dtype:
+            raise UserError(f"{source}: {port.name} is {array.dtype}; it must be {port.dtype}")
+        if array.ndim != len(port.axes) or any(
+            isinstance(axis, int) and axis != size for axis, size in zip(port.axes, array.shape, strict=True)
+        ):
+            raise UserError(f"{source}: {port.name} has shape {array.shape}; it must be {_axes(port.axes)}")
+        if not np.isfinite(array).all():
+            raise UserError(f"{source}: {port.name} holds NaN or infinity; remove them")
+    if extra := set(arrays) - {port.name for port in runner.inputs}:
+        raise UserError(f"{source}: holds {', '.join(sorted(extra))}, which is no input; leave it out")
+    return arrays
+
+
+def _axes(axes: tuple[str | int | None, ...]) -> str:
+    return "(" + ", ".join("any" if axis is None else str(axis) for axis in axes) + ")"
+
+
+def _ranked(scores: np.ndarray, labels: tuple[str, ...], top: int) -> list[list[tuple[str, float]]]:
+    order = np.argsort(-scores, axis=-1, kind="stable")[:, :top]
+    return [[(labels[index], float(row[index])) for index in best] for row, best in zip(scores, order, strict=True)]
+
+
+def save(outputs: Arrays, path: Path) -> None:
+    """All outputs as a compressed .npz, written beside and renamed."""
+    if path.suffix != ".npz":
+        raise UserError(f"{path}: the outputs are written as .npz; give a name that ends so")
+    with replaced(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **outputs)  # type: ignore[arg-type]

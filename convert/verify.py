@@ -1,0 +1,78 @@
+"""Verifies a made folder from its own files alone: no checkpoint, no PyTorch model."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from convert import manifest as manifests
+from convert.folder import listing
+from convert.manifest import MANIFEST, Artifact, Manifest
+from convert.progress import Step
+from recipes.base.spec import Input, Output
+from validators import reference
+from validators.results import Check
+from validators.runners.registry import runtimes_for
+from validators.runners.runner import RunnerError
+from validators.values import Case, check_values
+
+
+def verify(folder: Path, step: Step) -> list[Check]:
+    """Checksums, names, axes, shapes and values; UserError when the folder is not one that was made here."""
+    manifest = manifests.read(folder)
+    with step("checksums"):
+        checks = _checksums(folder, manifest)
+    if any(check.status == "failed" for check in checks):
+        # Bytes that are not those that were made are not worth a closer look, nor safe to load.
+        return checks
+    cases = reference.read(folder).cases
+    for name, artifact in manifest.artifacts.items():
+        with step(name):
+            checks += check_artifact(folder / name, artifact, manifest.input, manifest.outputs, cases)
+    return checks
+
+
+def check_artifact(
+    path: Path, artifact: Artifact, tensor: Input, outputs: tuple[Output, ...], cases: Iterable[Case]
+) -> list[Check]:
+    """The file itself, and its values in every runtime that knows it; runtimes that are absent are not verified."""
+    checks = _check_file(path, artifact, tensor, outputs)
+    for runtime in runtimes_for(path):
+        unseen = Check(path.name, runtime.name, artifact.precision, "", "", "values", "not verified")
+        if reason := runtime.absent():
+            checks.append(replace(unseen, message=reason))
+            continue
+        try:
+            runner = runtime.open(path)
+        except RunnerError as error:
+            checks.append(replace(unseen, status="failed", message=str(error)))
+            continue
+        checks += check_values(runner, cases, outputs, artifact=path.name, precision=artifact.precision)
+    return checks
+
+
+def _check_file(path: Path, artifact: Artifact, tensor: Input, outputs: tuple[Output, ...]) -> list[Check]:
+    if path.suffix == ".onnx":
+        from validators.onnx_file import check_onnx_file
+
+        assert artifact.opset is not None
+        return check_onnx_file(path, tensor, outputs, artifact.opset)
+
+    from validators.coreml_file import check_coreml_file
+
+    return check_coreml_file(path, tensor, outputs, artifact.precision, artifact.samples)
+
+
+def _checksums(folder: Path, manifest: Manifest) -> list[Check]:
+    found = listing(folder)
+    checks = []
+    for name in sorted({*found, *manifest.files}):
+        if name not in found:
+            message = f"{name} is missing; make the folder again"
+        elif name not in manifest.files:
+            message = f"{name} is not in {MANIFEST}; remove it"
+        elif found[name] != manifest.files[name]:
+            message = f"{name} is not the file that was made: its size or SHA-256 differs; make the folder again"
+        else:
+            message = ""
+        checks.append(Check("", "", "", name, "", "checksum", "failed" if message else "passed", message))
+    return checks

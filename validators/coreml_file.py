@@ -1,0 +1,96 @@
+"""Whether a .mlpackage declares what it should: an ML program, names, dtypes, shapes, metadata."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from recipes.base.errors import UserError
+from recipes.base.facts import COREML_PREFIX, from_strings
+from recipes.base.quiet import quiet
+from recipes.base.spec import Input, Output, Precision
+from validators.results import Check
+
+with quiet("coremltools"):
+    import coremltools as ct
+    from coremltools.proto import FeatureTypes_pb2
+
+_FLOAT32 = FeatureTypes_pb2.ArrayFeatureType.FLOAT32
+# The specification version of iOS 16: https://apple.github.io/coremltools/mlmodel/Format/Model.html
+_IOS16 = 7
+
+
+def check_coreml_file(
+    path: Path, tensor: Input, outputs: tuple[Output, ...], precision: Precision, samples: int | None
+) -> list[Check]:
+    """One check a property; `samples` is the fixed length, or None where the length is free between the bounds."""
+    spec = ct.utils.load_spec(str(path))
+    return [
+        _check(path, precision, "file", _form_faults(spec)),
+        _check(path, precision, "names", _name_faults(spec, tensor, outputs)),
+        _check(path, precision, "dtype", _dtype_faults(spec)),
+        _check(path, precision, "axes", _axis_faults(spec, tensor, samples)),
+        _check(path, precision, "metadata", _metadata_faults(path, spec, precision)),
+    ]
+
+
+def _check(path: Path, precision: Precision, kind: str, faults: Iterator[str]) -> Check:
+    found = list(faults)
+    return Check(
+        artifact=path.name,
+        runtime="",
+        precision=precision,
+        case="",
+        output="",
+        kind=kind,  # type: ignore[arg-type]
+        status="failed" if found else "passed",
+        message="; ".join(found),
+    )
+
+
+def _form_faults(spec: Any) -> Iterator[str]:
+    if spec.WhichOneof("Type") != "mlProgram":
+        yield f"is a {spec.WhichOneof('Type')}, expected an ML program"
+    if spec.specificationVersion != _IOS16:
+        yield f"specification version is {spec.specificationVersion}, expected {_IOS16} (iOS 16)"
+
+
+def _name_faults(spec: Any, tensor: Input, outputs: tuple[Output, ...]) -> Iterator[str]:
+    for found, expected, what in (
+        ([feature.name for feature in spec.description.input], [tensor.name], "inputs"),
+        ([feature.name for feature in spec.description.output], [output.name for output in outputs], "outputs"),
+    ):
+        if found != expected:
+            yield f"{what} are {found}, expected {expected}"
+    for feature in (*spec.description.input, *spec.description.output):
+        if not feature.shortDescription:
+            yield f"{feature.name} has no description"
+
+
+def _dtype_faults(spec: Any) -> Iterator[str]:
+    for feature in (*spec.description.input, *spec.description.output):
+        if feature.type.multiArrayType.dataType != _FLOAT32:
+            yield f"{feature.name} is not float32"
+
+
+def _axis_faults(spec: Any, tensor: Input, samples: int | None) -> Iterator[str]:
+    array = spec.description.input[0].type.multiArrayType
+    bounds = [(size.lowerBound, size.upperBound) for size in array.shapeRange.sizeRanges]
+    found = bounds or [(size, size) for size in array.shape]
+    length = (samples, samples) if samples else (tensor.least_samples, tensor.most_samples)
+    expected = [length if axis == "samples" else (1, 1) for axis in tensor.axes]
+    if found != expected:
+        yield f"{tensor.name} takes {found}, expected {expected} (least and most of each axis)"
+
+
+def _metadata_faults(path: Path, spec: Any, precision: Precision) -> Iterator[str]:
+    metadata = spec.description.metadata
+    for key in ("author", "license", "shortDescription"):
+        if not getattr(metadata, key):
+            yield f"{key} is empty"
+    own = {k.removeprefix(COREML_PREFIX): v for k, v in metadata.userDefined.items() if k.startswith(COREML_PREFIX)}
+    if own.get("precision") != precision:
+        yield f"precision is {own.get('precision')!r}, expected {precision!r}"
+    try:
+        from_strings(own, path.name)
+    except UserError as error:
+        yield str(error)

@@ -1,0 +1,90 @@
+"""Whether a .onnx file is what it should be, before anything runs: form, names, dtypes, axes, metadata."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+
+from recipes.base.errors import UserError
+from recipes.base.facts import from_strings
+from recipes.base.spec import Input, Output
+from validators.results import Check
+
+_FLOAT = onnx.TensorProto.FLOAT
+
+
+def check_onnx_file(path: Path, tensor: Input, outputs: tuple[Output, ...], opset: int) -> list[Check]:
+    """One check a property; a failed one says what was found and what was expected."""
+    model = onnx.load(str(path), load_external_data=False)
+    checks = [
+        _check(path, "file", _form_faults(path, model, opset)),
+        _check(path, "names", _name_faults(model, tensor, outputs)),
+        _check(path, "dtype", _dtype_faults(model)),
+        _check(path, "axes", _axis_faults(model, tensor, outputs)),
+        _check(path, "metadata", _metadata_faults(path, model)),
+    ]
+    return checks
+
+
+def _check(path: Path, kind: str, faults: Iterator[str]) -> Check:
+    found = list(faults)
+    return Check(
+        artifact=path.name,
+        runtime="",
+        precision="fp32",
+        case="",
+        output="",
+        kind=kind,  # type: ignore[arg-type]
+        status="failed" if found else "passed",
+        message="; ".join(found),
+    )
+
+
+def _form_faults(path: Path, model: onnx.ModelProto, opset: int) -> Iterator[str]:
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        yield f"onnx.checker: {str(error).strip().splitlines()[0]}"
+    found = {entry.domain: entry.version for entry in model.opset_import}
+    if found != {"": opset}:
+        yield f"opset is {found}, expected {opset} of the standard domain alone"
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        yield "weights lie outside the file"
+    if model.graph.value_info:
+        yield "holds notes on inner shapes, with which tract refuses concrete input shapes"
+
+
+def _name_faults(model: onnx.ModelProto, tensor: Input, outputs: tuple[Output, ...]) -> Iterator[str]:
+    for found, expected, what in (
+        ([value.name for value in model.graph.input], [tensor.name], "inputs"),
+        ([value.name for value in model.graph.output], [output.name for output in outputs], "outputs"),
+    ):
+        if found != expected:
+            yield f"{what} are {found}, expected {expected}"
+
+
+def _dtype_faults(model: onnx.ModelProto) -> Iterator[str]:
+    for value in (*model.graph.input, *model.graph.output):
+        if value.type.tensor_type.elem_type != _FLOAT:
+            yield f"{value.name} is not float32"
+
+
+def _axis_faults(model: onnx.ModelProto, tensor: Input, outputs: tuple[Output, ...]) -> Iterator[str]:
+    expected = {output.name: output.axes for output in outputs} | {tensor.name: tensor.axes}
+    for value in (*model.graph.input, *model.graph.output):
+        axes = tuple(dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        if value.name in expected and axes != expected[value.name]:
+            yield f"{value.name} has axes {axes}, expected {expected[value.name]}"
+
+
+def _metadata_faults(path: Path, model: onnx.ModelProto) -> Iterator[str]:
+    for key, count in Counter(item.key for item in model.metadata_props).items():
+        if count > 1:
+            yield f"the key {key} stands {count} times"
+    try:
+        from_strings({item.key: item.value for item in model.metadata_props}, path.name)
+    except UserError as error:
+        yield str(error)
+    if any(node.metadata_props or node.doc_string for node in model.graph.node):
+        yield "nodes carry the exporter's notes (paths and stack traces of the machine that made it)"

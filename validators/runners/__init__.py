@@ -1,0 +1,1 @@
+"""Running an artifact: one module a runtime, all with the same face. A runner never compares."""

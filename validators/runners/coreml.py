@@ -1,0 +1,78 @@
+"""Core ML: Apple's own runtime on macOS, and everywhere the executor, which runs the saved program op by op."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from recipes.base.facts import COREML_PREFIX
+from recipes.base.quiet import quiet
+from validators.runners.runner import Arrays, Port, Runner, RunnerError, shortened
+
+with quiet("coremltools"):
+    import coremltools as ct
+
+    from validators.coreml import CoreMLError, CoreMLModel
+
+# MLFeatureType names of ArrayFeatureType.ArrayDataType in coremltools' FeatureTypes.proto.
+_DTYPES = {65568: "float32", 65552: "float16", 131104: "int32"}
+
+
+def open_native(path: Path) -> Runner:
+    """Apple's runtime; macOS only."""
+    try:
+        with quiet("coremltools"):
+            model = ct.models.MLModel(str(path))
+    except Exception as error:  # coremltools wraps the framework's errors in plain ones
+        raise RunnerError(f"Core ML cannot load it: {shortened(error)}") from error
+    return _runner("coreml", model.get_spec(), model.predict)
+
+
+def open_stored(path: Path) -> Runner:
+    """The executor, each result rounded to the dtype that the program declares."""
+    return _open_executor(path, "stored")
+
+
+def open_float32(path: Path) -> Runner:
+    """The executor with everything in float32: tells a wrong graph from a rounding."""
+    return _open_executor(path, "float32")
+
+
+def _open_executor(path: Path, precision: Literal["stored", "float32"]) -> Runner:
+    try:
+        model = CoreMLModel(path, precision=precision)
+    except CoreMLError as error:
+        raise RunnerError(str(error)) from error
+    return _runner(precision, ct.utils.load_spec(str(path)), model.predict)
+
+
+def _runner(runtime: str, spec: Any, predict: Any) -> Runner:
+    def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
+        try:
+            values = predict(dict(inputs))
+        except Exception as error:  # the native runtime raises RuntimeError and NSError wrappers alike
+            raise RunnerError(f"Core ML: {shortened(error)}") from error
+        return {name: np.asarray(value) for name, value in values.items()}
+
+    own = {
+        key.removeprefix(COREML_PREFIX): value
+        for key, value in spec.description.metadata.userDefined.items()
+        if key.startswith(COREML_PREFIX)
+    }
+    return Runner(
+        runtime=runtime,
+        inputs=tuple(map(_port, spec.description.input)),
+        outputs=tuple(map(_port, spec.description.output)),
+        metadata=own,
+        run=run,
+    )
+
+
+def _port(feature: Any) -> Port:
+    array = feature.type.multiArrayType
+    axes: list[str | int | None] = list(array.shape)
+    for axis, bounds in enumerate(array.shapeRange.sizeRanges):
+        if bounds.upperBound != bounds.lowerBound:
+            axes[axis] = None
+    return Port(feature.name, tuple(axes), _DTYPES.get(array.dataType, str(array.dataType)))

@@ -1,0 +1,46 @@
+"""ONNX Runtime."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from validators.runners.runner import Arrays, Port, Runner, RunnerError, shortened
+
+_DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
+
+
+def open_file(path: Path) -> Runner:
+    """Load a .onnx file on the CPU."""
+    return open_model(path.read_bytes())
+
+
+def open_model(model: bytes) -> Runner:
+    """Load a serialised ONNX model on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has one exception class a status code and no common base
+        raise RunnerError(f"onnxruntime cannot load it: {shortened(error)}") from error
+    names = [output.name for output in session.get_outputs()]
+
+    def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
+        try:
+            values = session.run(names, dict(inputs))
+        except Exception as error:
+            raise RunnerError(f"onnxruntime: {shortened(error)}") from error
+        return dict(zip(names, values, strict=True))
+
+    return Runner(
+        runtime="onnxruntime",
+        inputs=tuple(map(_port, session.get_inputs())),
+        outputs=tuple(map(_port, session.get_outputs())),
+        metadata=session.get_modelmeta().custom_metadata_map,
+        run=run,
+    )
+
+
+def _port(value: onnxruntime.NodeArg) -> Port:
+    return Port(value.name, tuple(value.shape), _DTYPES.get(value.type, value.type))

@@ -1,0 +1,41 @@
+"""The face that all runtimes share."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+class RunnerError(Exception):
+    """A runtime refused to load an artifact or to run it on an input; the message is the runtime's own, shortened."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output as the artifact declares it: a name or None for each axis that may change."""
+
+    name: str
+    axes: tuple[str | int | None, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Runner:
+    """An artifact that is loaded and ready.
+
+    `run` takes and returns named arrays; it raises RunnerError when the runtime does. `metadata` is what the
+    artifact says of itself, without a prefix.
+    """
+
+    runtime: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    metadata: Mapping[str, str]
+    run: Callable[[Mapping[str, np.ndarray]], Arrays]
+
+
+def shortened(error: BaseException) -> str:
+    """The first line of a runtime's message: the rest is often a stack trace of native code."""
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

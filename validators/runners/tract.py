@@ -1,0 +1,47 @@
+"""tract, the Rust runtime (https://github.com/sonos/tract), through its Python package."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import tract
+
+from validators.runners.runner import Arrays, Port, Runner, RunnerError, shortened
+
+
+def open_file(path: Path) -> Runner:
+    """Load a .onnx file. tract plans for concrete shapes: a plan is made at the first run of each shape, then kept."""
+    header = onnx.load(str(path), load_external_data=False)
+    inputs = tuple(map(_port, header.graph.input))
+    outputs = tuple(map(_port, header.graph.output))
+
+    @lru_cache(maxsize=4)
+    def plan(shapes: tuple[tuple[int, ...], ...]) -> Any:
+        model = tract.onnx().load(str(path))
+        for index, shape in enumerate(shapes):
+            model.set_input_fact(index, ",".join([*map(str, shape), "f32"]))
+        return model.into_model().into_runnable()
+
+    def run(values: Mapping[str, np.ndarray]) -> Arrays:
+        wanted = {port.name for port in inputs}
+        if set(values) != wanted:
+            raise RunnerError(f"tract: the inputs are {sorted(wanted)}, not {sorted(values)}")
+        arrays = [np.ascontiguousarray(values[port.name], dtype=np.float32) for port in inputs]
+        try:
+            results = plan(tuple(array.shape for array in arrays)).run(arrays)
+        except Exception as error:  # the package raises its own TractError and, on bad plans, plain ones
+            raise RunnerError(f"tract: {shortened(error)}") from error
+        # tract names outputs by their nodes; their order is that of the graph.
+        return {port.name: value.to_numpy() for port, value in zip(outputs, results, strict=True)}
+
+    metadata = {item.key: item.value for item in header.metadata_props}
+    return Runner("tract", inputs, outputs, metadata, run)
+
+
+def _port(value: onnx.ValueInfoProto) -> Port:
+    tensor = value.type.tensor_type
+    axes = tuple(dim.dim_param or dim.dim_value for dim in tensor.shape.dim)
+    return Port(value.name, axes, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name)

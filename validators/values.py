@@ -1,0 +1,72 @@
+"""Holds what a runtime answers to what PyTorch answered, case by case."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from recipes.base.spec import Output, Precision
+from validators.compare import Sampled, compare_outputs
+from validators.results import Check
+from validators.runners.runner import Arrays, Runner, RunnerError
+
+
+@dataclass(frozen=True)
+class Case:
+    """Named inputs, and the outputs that are expected of them."""
+
+    name: str
+    inputs: Mapping[str, np.ndarray]
+    expected: Mapping[str, "np.ndarray | Sampled"]
+
+
+def check_values(
+    runner: Runner, cases: Iterable[Case], outputs: tuple[Output, ...], *, artifact: str, precision: Precision
+) -> list[Check]:
+    """Every output of every case that the artifact's fixed axes admit, at the outputs' tolerances for `precision`.
+
+    A runtime that raises has failed the case. An artifact that admits no case at all is not verified.
+    """
+    checks: list[Check] = []
+    tolerances = {output.name: output.tolerances[precision] for output in outputs}
+    for case in cases:
+        if not _admits(runner, case.inputs):
+            continue
+        try:
+            actual = _run(runner, case.inputs)
+        except RunnerError as error:
+            checks.append(
+                Check(artifact, runner.runtime, precision, case.name, "", "values", "failed", message=str(error))
+            )
+            continue
+        checks += compare_outputs(
+            case.expected,
+            actual,
+            outputs,
+            tolerances,
+            artifact=artifact,
+            runtime=runner.runtime,
+            precision=precision,
+            case=case.name,
+        )
+    if not checks:
+        reason = "no case has the length that this file is fixed to; make it again with the same --seconds"
+        checks.append(Check(artifact, runner.runtime, precision, "", "", "values", "not verified", message=reason))
+    return checks
+
+
+def _admits(runner: Runner, inputs: Mapping[str, np.ndarray]) -> bool:
+    """Whether the shapes fit the fixed axes; rows of a batch may run one by one."""
+    return all(
+        all(axis in (size, None) or isinstance(axis, str) for axis, size in zip(port.axes[1:], shape[1:], strict=True))
+        for port in runner.inputs
+        for shape in [inputs[port.name].shape]
+    )
+
+
+def _run(runner: Runner, inputs: Mapping[str, np.ndarray]) -> Arrays:
+    rows = len(next(iter(inputs.values())))
+    if rows == 1 or runner.inputs[0].axes[0] != 1:
+        return runner.run(inputs)
+    answers = [runner.run({name: value[row : row + 1] for name, value in inputs.items()}) for row in range(rows)]
+    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
