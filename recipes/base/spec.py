@@ -81,14 +81,24 @@ class Output:
 
 @dataclass(frozen=True, config=STRICT)
 class PadOverride:
-    """How one pad node, by its name in the converter, is written whatever the model says.
+    """How one pad node of the Core ML conversion is written whatever the model says; None leaves the model's word.
 
-    `amounts` is one (before, after) pair per axis, the first axis first; what is left out stays as the model has it.
+    `pad` is one (before, after) pair per axis of the padded tensor, the first axis first; `value` is what a constant
+    pad writes; `handler` is one of `exporters.coreml.pads.HANDLERS`.
     """
 
+    pad: tuple[tuple[int, int], ...] | None = None
     mode: Literal["constant", "reflect", "replicate", "circular"] | None = None
-    amounts: tuple[tuple[int, int], ...] | None = None
     value: Annotated[float, AfterValidator(_finite)] | None = None
+    handler: Name | None = None
+
+    def __post_init__(self) -> None:
+        if not self.said():
+            raise ValueError("overrides nothing; set pad, mode, value or handler, or remove it")
+
+    def said(self) -> dict[str, object]:
+        """What it replaces, by key."""
+        return {key: value for key, value in vars(self).items() if value is not None and not key.startswith("_")}
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,6 +1,6 @@
 """How each pad and average pooling of a PyTorch model is written in Core ML, decided node by node.
 
-with installed(parse_overrides(config)) as decisions:
+with installed(variant.coreml.pads) as decisions:
     model = ct.convert(exported, ...)
 for decision in decisions:
     print(decision)
@@ -9,7 +9,6 @@ for decision in decisions:
 from exporters.coreml.pads.install import Decision, installed
 from exporters.coreml.pads.lowering import HANDLERS, Handler, Step, plan
 from exporters.coreml.pads.node import MODES, PadError, PadNode
-from exporters.coreml.pads.override import PadOverride, parse_overrides
 
 __all__ = [
     "HANDLERS",
@@ -18,9 +17,7 @@ __all__ = [
     "Handler",
     "PadError",
     "PadNode",
-    "PadOverride",
     "Step",
     "installed",
-    "parse_overrides",
     "plan",
 ]

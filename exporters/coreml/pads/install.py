@@ -14,8 +14,8 @@ from coremltools.converters.mil.mil import Var, types
 from exporters.coreml.pads.bounds import smallest_sizes
 from exporters.coreml.pads.lowering import plan, write
 from exporters.coreml.pads.node import PAD_KINDS, Amounts, PadCall, PadError, PadNode, read_call
-from exporters.coreml.pads.override import PadOverride
 from exporters.coreml.pads.pooling import POOL_KINDS, pool_amounts, read_pool, write_pool
+from recipes.base.spec import PadOverride
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,8 @@ def _convert_pad(context: Any, node: Any, override: PadOverride | None) -> tuple
     if types.is_complex(call.x.dtype):
         raise PadError(f"{node.name}: Core ML pads no complex tensors; pad the real and imaginary parts in the model")
     given = call.amounts()
-    said = override or PadOverride()
-    amounts = given if said.pad is None else said.pad
-    mode = call.mode if said.mode is None else said.mode
+    amounts = override.pad if override and override.pad is not None else given
+    mode = override.mode if override and override.mode is not None else call.mode
     if amounts is None:
         why = "the amounts depend on the input"
         return _write_dynamic(call, node.name, mode), Decision(node.name, mode, None, "pad", why)
@@ -87,14 +86,15 @@ def _convert_pad(context: Any, node: Any, override: PadOverride | None) -> tuple
         name=node.name,
         mode=mode,
         amounts=amounts,
-        value=call.value if said.value is None else said.value,
+        value=override.value if override and override.value is not None else call.value,
         sizes=smallest_sizes(context, node, call.x, given),
         dtype=types.builtin_to_string(call.x.dtype),
     )
-    steps = plan(pad_node, said.handler)
+    steps = plan(pad_node, override.handler if override else None)
     why = "; ".join(step.why for step in steps) or "nothing to pad"
     if override is not None:
-        why = f"config says {override}; {why}"
+        said = ", ".join(f"{key}={value}" for key, value in override.said().items())
+        why = f"config says {said}; {why}"
     handler = " + ".join(step.handler for step in steps) or "identity"
     return write(call.x, pad_node, steps), Decision(node.name, mode, amounts, handler, why, override is not None)
 

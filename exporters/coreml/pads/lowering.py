@@ -86,6 +86,8 @@ def write(x: Var, node: PadNode, steps: tuple[Step, ...]) -> Var:
 
 def _choose(node: PadNode, axis: int, handler: str | None) -> tuple[str, str]:
     if handler is not None:
+        if handler not in HANDLERS:
+            raise PadError(f"{node.name}: unknown handler {handler!r}, expected one of {', '.join(HANDLERS)}")
         if reason := HANDLERS[handler].refuses(node, axis):
             raise PadError(f"{node.name}: handler {handler!r} cannot write axis {axis}: {reason}")
         return handler, "named by the config"

@@ -8,6 +8,8 @@ from typing import Any
 from coremltools.converters.mil.frontend.torch.ops import _get_inputs, _get_kwinputs
 from coremltools.converters.mil.mil import Var, types
 
+from recipes.base.errors import UserError
+
 Amounts = tuple[tuple[int, int], ...]
 """(before, after) for each axis, first axis first; a negative amount crops."""
 
@@ -26,7 +28,7 @@ PAD_KINDS: dict[str, str | None] = {
 """PyTorch operators that pad, with the mode their name fixes (None: the mode is an argument)."""
 
 
-class PadError(ValueError):
+class PadError(UserError):
     """A pad, a pooling or an override that cannot be written in Core ML; the message names the node."""
 
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 from coremltools.converters.mil.frontend.milproto.load import load
 
-from exporters.coreml.pads import Decision, PadOverride, installed
+from exporters.coreml.pads import Decision, installed
+from recipes.base.spec import PadOverride
 from validators.coreml import CoreMLModel
 
 MIL_DTYPES = {torch.float32: np.float32, torch.int32: np.int32}

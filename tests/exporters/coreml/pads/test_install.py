@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
 
-from exporters.coreml.pads import PadError, PadOverride, installed
+from exporters.coreml.pads import PadError, installed
+from recipes.base.spec import PadOverride
 
 
 def registry():

@@ -1,11 +1,16 @@
 """One node written as the config says, and what is said when the config is wrong."""
 
+from importlib import resources
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from exporters.coreml.pads import PadError, PadNode, PadOverride, parse_overrides, plan
+from exporters.coreml.pads import PadError, PadNode, plan
+from recipes.base.config import parse
+from recipes.base.errors import UserError
+from recipes.base.spec import PadOverride
 
 
 def two_pads(x):
@@ -96,30 +101,36 @@ def test_an_unknown_mode_of_the_graph_is_an_error():
         plan(PadNode("pad_3", "symmetric", ((0, 0), (1, 1)), 0.0, (1, 8), "fp32"))
 
 
+def test_an_unknown_handler_is_an_error():
+    with pytest.raises(PadError, match=r"pad_3: unknown handler 'onnx'.*pad, concat"):
+        plan(PadNode("pad_3", "reflect", ((0, 0), (1, 1)), 0.0, (1, 8), "fp32"), handler="onnx")
+
+
+CONFIG = resources.files("configs").joinpath("pann", "mobilenetv1.yaml").read_text(encoding="utf-8")
+
+
 def test_a_config_is_read():
-    config = {"pad_1": {"pad": [[0, 0], [512, 512]], "mode": "reflect"}, "pad_2": {"value": 3, "handler": "concat"}}
-    assert parse_overrides(config) == {
-        "pad_1": PadOverride(pad=((0, 0), (512, 512)), mode="reflect"),
-        "pad_2": PadOverride(value=3.0, handler="concat"),
+    pads = "  pads: {input.3: {pad: [[0, 0], [512, 512]], mode: reflect}, '504': {value: 3.0, handler: concat}}\n"
+    assert parse(CONFIG + pads, "x.yaml").coreml.pads == {
+        "input.3": PadOverride(pad=((0, 0), (512, 512)), mode="reflect"),
+        "504": PadOverride(value=3.0, handler="concat"),
     }
-    assert parse_overrides({}) == {}
 
 
 @pytest.mark.parametrize(
-    ("entry", "message"),
+    "entry",
     [
-        ({"mode": "mirror"}, "unknown mode 'mirror', expected one of constant, reflect"),
-        ({"handler": "onnx"}, "unknown handler 'onnx', expected one of pad, concat"),
-        ({"axis": 2}, "unknown key 'axis', expected one of"),
-        ({"pad": [512, 512]}, r"one \[before, after\] pair"),
-        ({"pad": [[1, 2, 3]]}, r"one \[before, after\] pair"),
-        ({"pad": [[1.5, 2]]}, "whole numbers"),
-        ({"pad": []}, r"one \[before, after\] pair"),
-        ({"value": "zero"}, "value 'zero' is not a number"),
-        ({}, "a mapping of"),
-        ("reflect", "a mapping of"),
+        "{mode: mirror}",
+        "{axis: 2}",
+        "{pad: [512, 512]}",
+        "{pad: [[1, 2, 3]]}",
+        "{pad: [[1.5, 2]]}",
+        "{value: zero}",
+        "{value: .nan}",
+        "{}",
+        "reflect",
     ],
 )
-def test_a_malformed_config_is_an_error_that_names_the_node(entry, message):
-    with pytest.raises(PadError, match=f"'pad_1'.*{message}"):
-        parse_overrides({"pad_1": entry})
+def test_a_malformed_config_is_an_error_that_names_the_node(entry):
+    with pytest.raises(UserError, match=r"line \d+, coreml.pads.pad_1"):
+        parse(f"{CONFIG}  pads: {{pad_1: {entry}}}\n", "x.yaml")
