@@ -24,7 +24,7 @@ def _run(op: Operation, opset: str, given: dict[str, np.ndarray]) -> tuple[np.nd
     def value(var: Any) -> Any:
         if isinstance(var, (tuple, list)):
             return tuple(map(value, var))
-        return _tensor(given[var.name] if var.name in given else var.val, var)
+        return _tensor(given.get(var.name, var.val), var)
 
     kernel = lookup(op.op_type, opset)
     assert kernel is not None, f"{op.op_type} has no kernel in {opset}"

@@ -39,7 +39,7 @@ def test_activation_is_what_coremltools_folds(infer_op, name, options, dtype, op
     np.testing.assert_allclose(result.astype(np.float32), expected.astype(np.float32), rtol=tolerance, atol=tolerance)
 
 
-def test_iOS17_mixes_types(run_op):
+def test_ios17_mixes_types(run_op):
     result = run_op("leaky_relu", {"x": VALUES.astype(np.float16)}, "iOS17", alpha=np.float32(0.1))
     assert result.dtype == np.float16
     np.testing.assert_array_equal(result, np.where(VALUES < 0, VALUES * np.float32(0.1), VALUES).astype(np.float16))

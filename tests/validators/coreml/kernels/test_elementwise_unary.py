@@ -109,7 +109,7 @@ def test_cast(infer_op, source, name, target):
 
 @pytest.mark.parametrize("source", [np.float32, np.int32, np.int8, np.uint16])
 @pytest.mark.parametrize(("name", "target"), [*TARGETS, *NARROW])
-def test_cast_knows_narrow_integers_from_iOS17_on(infer_op, source, name, target):
+def test_cast_knows_narrow_integers_from_ios17_on(infer_op, source, name, target):
     result, expected = infer_op("cast", "iOS17", x=np.array([0, 1, 5, 127], source), dtype=name)
     assert result.dtype == target
     np.testing.assert_array_equal(result, expected)
