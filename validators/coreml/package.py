@@ -5,15 +5,19 @@ file declares are kept beside it, and the two are compared: an app runs what the
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import coremltools as ct
+from coremltools.converters.mil.frontend.milproto import helper
 from coremltools.converters.mil.frontend.milproto.helper import proto_to_types
 from coremltools.converters.mil.frontend.milproto.load import load_mil_proto
-from coremltools.converters.mil.mil import Block, Function, types
+from coremltools.converters.mil.mil import Block, Function, get_new_variadic_symbol, types
+from coremltools.converters.mil.mil.input_type import InputSpec
+from coremltools.converters.mil.mil.types.symbolic import is_symbolic, is_variadic
 
 from validators.coreml import kernels as _kernels  # noqa: F401  (registers every kernel)
 from validators.coreml.errors import PackageError, UnsupportedOpError
@@ -29,7 +33,10 @@ _CONSTANTS = frozenset({"const"})
 
 @dataclass(frozen=True)
 class ValueType:
-    """A declared or inferred type: MIL type name and shape; None is a flexible size, a `shape` of None no tensor."""
+    """A declared or inferred type: MIL type name and shape.
+
+    None is a flexible size; a `shape` of None is a tensor of unknown rank, or no tensor at all.
+    """
 
     dtype: str
     shape: tuple[int | None, ...] | None
@@ -44,7 +51,7 @@ class ValueType:
         if self.dtype != other.dtype:
             return False
         if self.shape is None or other.shape is None:
-            return self.shape is other.shape
+            return True
         return len(self.shape) == len(other.shape) and all(
             mine is None or theirs is None or mine == theirs
             for mine, theirs in zip(self.shape, other.shape, strict=True)
@@ -96,11 +103,13 @@ def read(model: str | PathLike[str] | ct.models.MLModel, function_name: str | No
     for other in set(program_proto.functions) - {name}:
         del program_proto.functions[other]
     try:
-        program = load_mil_proto(program_proto, ct.target[opset], loaded.weights_dir or "")
+        with _lenient_loader():
+            program = load_mil_proto(program_proto, ct.target[opset], loaded.weights_dir or "")
+            declared = _declared(proto, block)
     except Exception as error:  # the loader raises every kind, AssertionError included
         raise PackageError(f"{source}: coremltools cannot rebuild function {name!r}: {error}") from error
-    function = program.functions[name]
-    package = Package(source, spec, _description(spec, name, source), function, opset, _declared(proto, block))
+    description = _description(spec, name, source)
+    package = Package(source, spec, description, program.functions[name], opset, declared)
     _check_types(package)
     return package
 
@@ -110,8 +119,10 @@ def value_type(mil_type: Any) -> ValueType:
     if types.is_state(mil_type):
         mil_type = mil_type.wrapped_type()
     if types.is_tensor(mil_type):
-        shape = tuple(size if isinstance(size, int) else None for size in map(_plain, mil_type.get_shape()))
-        return ValueType(types.builtin_to_string(mil_type.get_primitive()), shape)
+        dtype, sizes = types.builtin_to_string(mil_type.get_primitive()), mil_type.get_shape()
+        if any(is_variadic(size) for size in sizes):
+            return ValueType(dtype, None)
+        return ValueType(dtype, tuple(None if is_symbolic(size) else int(size) for size in sizes))
     if types.is_list(mil_type):
         return ValueType("list", None)
     if types.is_dict(mil_type):
@@ -119,8 +130,31 @@ def value_type(mil_type: Any) -> ValueType:
     return ValueType(types.builtin_to_string(mil_type), ())
 
 
-def _plain(size: Any) -> Any:
-    return int(size) if hasattr(size, "__index__") else size
+@contextmanager
+def _lenient_loader() -> Iterator[None]:
+    """Lets coremltools' loader read two things that its converter writes but its loader refuses.
+
+    A result of unknown rank (a variadic dimension), and the float32 default of an optional input beside float16 ones
+    (the epsilon of batch_norm, for one), which the loader takes for an input of the wrong type.
+    """
+    dimension, validate = helper.get_proto_dim, InputSpec.validate_inputs
+
+    def any_dimension(proto: Any) -> Any:
+        variadic = proto.WhichOneof("dimension") == "unknown" and proto.unknown.variadic
+        return get_new_variadic_symbol() if variadic else dimension(proto)
+
+    def validate_kinds(self: InputSpec, op_name: str, op_type: str, candidates: dict[str, Any]) -> None:
+        try:
+            validate(self, op_name, op_type, candidates)
+        except ValueError as error:
+            if not ("same data type" in str(error) and "dtype fp16" in str(error) and "dtype fp32" in str(error)):
+                raise
+
+    helper.get_proto_dim, InputSpec.validate_inputs = any_dimension, validate_kinds
+    try:
+        yield
+    finally:
+        helper.get_proto_dim, InputSpec.validate_inputs = dimension, validate
 
 
 def _open(model: str | PathLike[str] | ct.models.MLModel) -> tuple[ct.models.MLModel, str]:

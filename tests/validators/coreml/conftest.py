@@ -25,14 +25,14 @@ def _placeholder(value: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def make_model() -> Callable[..., ct.models.MLModel]:
-    """`make_model(build, inputs, opset)`: an in-memory model of `build(**inputs)`.
+    """`make_model(build, arrays, opset)`: an in-memory model of `build(**arrays)`.
 
-    `inputs` gives each input's name and an array of its shape and type, or a placeholder of one's own.
+    `arrays` gives each input's name and an array of its shape and type, or a placeholder of one's own.
     """
 
-    def make(build: Build, inputs: dict[str, Any], opset: str = "iOS17", **options: Any) -> ct.models.MLModel:
+    def make(build: Build, arrays: dict[str, Any], opset: str = "iOS17", **options: Any) -> ct.models.MLModel:
         target = ct.target[opset]
-        placeholders = {name: _placeholder(value) for name, value in inputs.items()}
+        placeholders = {name: _placeholder(value) for name, value in arrays.items()}
         program = Program()
         with Function(placeholders, opset_version=target) as function:
             results = build(**function.inputs)
