@@ -53,7 +53,7 @@ def fetch(variant: Variant, progress: Progress | None = None) -> Path:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _download(variant.source, part, progress)
+            _download(variant, part, progress)
             if fault := _fault(part, variant.source):
                 raise _failure(variant, f"the content is not the published one: {fault}")
             part.replace(place)
@@ -69,27 +69,51 @@ def fetch(variant: Variant, progress: Progress | None = None) -> Path:
     return place
 
 
+def is_published(path: Path, variant: Variant) -> bool:
+    """Whether the file is the variant's published checkpoint, byte for byte."""
+    return _fault(path, variant.source) is None
+
+
 def _place(variant: Variant) -> Path:
     return cache_folder() / variant.family / variant.source.file
 
 
-def _download(source: Source, target: Path, progress: Progress | None) -> None:
-    import requests
+def _download(variant: Variant, target: Path, progress: Progress | None) -> None:
+    # Not pooch.retrieve, which knows one checksum and no size, and lets a server fill the disk.
+    from pooch import HTTPDownloader
 
-    # Zenodo slows down clients without a name; an encoded body would hide how much of the file has come.
-    headers = {"User-Agent": "soundport", "Accept-Encoding": "identity"}
-    with (
-        target.open("wb") as file,
-        requests.get(source.url, headers=headers, stream=True, timeout=_TIMEOUTS) as response,
-    ):
-        response.raise_for_status()
-        done = 0
-        for chunk in response.iter_content(_CHUNK_BYTES):
-            done += file.write(chunk)
-            if done > source.size:
-                break
-            if progress:
-                progress(done, source.size)
+    download = HTTPDownloader(
+        progressbar=_Meter(variant, progress),
+        chunk_size=_CHUNK_BYTES,
+        timeout=_TIMEOUTS,
+        # Zenodo slows down clients without a name; an encoded body would hide how much of the file has come.
+        headers={"User-Agent": "soundport", "Accept-Encoding": "identity"},
+    )
+    download(variant.source.url, target, None)
+
+
+class _Meter:
+    """What pooch asks of a progress bar. `total` is what the server announces; the published size is what counts."""
+
+    total = 0
+
+    def __init__(self, variant: Variant, progress: Progress | None) -> None:
+        self._variant, self._progress = variant, progress
+        self._done = 0
+
+    def update(self, count: int) -> None:
+        """`count` is the length of a whole chunk even for the last one, and the whole file's after `reset`."""
+        self._done += count
+        size = self._variant.source.size
+        if self._done >= size + _CHUNK_BYTES:
+            raise _failure(self._variant, f"the content is not the published one: it has more than {size} bytes")
+        if self._progress:
+            self._progress(min(self._done, size), size)
+
+    def reset(self) -> None:
+        self._done = 0
+
+    def close(self) -> None: ...
 
 
 def _fault(path: Path, source: Source) -> str | None:

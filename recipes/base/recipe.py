@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -67,6 +68,15 @@ def faithful_model(variant: Variant, state: dict[str, Tensor]) -> nn.Module:
         )
     model.load_state_dict(state, strict=True)
     return model.eval().requires_grad_(False)
+
+
+def digest(state: dict[str, Tensor]) -> str:
+    """SHA-256 of a state dict's names, shapes and numbers, for weights that no file holds."""
+    found = hashlib.sha256()
+    for name, tensor in state.items():
+        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        found.update(tensor.contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def _few(names: Sequence[str]) -> str:
