@@ -23,7 +23,7 @@ def read(path: Path, sample_rate: int) -> NDArray[np.float32]:
         raise UserError(f"{path}: there is no such file; give the path of a WAV or FLAC file") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a folder; give the path of a WAV or FLAC file") from None
-    except soundfile.SoundFileError:
+    except (soundfile.SoundFileError, TypeError):  # A TypeError is what `*.raw`, which has no header, gets.
         raise UserError(f"{path}: is no sound file that can be read; convert it to WAV or FLAC") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None

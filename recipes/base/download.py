@@ -93,7 +93,7 @@ def _download(variant: Variant, target: Path, progress: Progress | None) -> None
 
 
 class _Meter:
-    """What pooch asks of a progress bar. `total` is what the server announces; the published size is what counts."""
+    """What pooch asks of a progress bar; it sets `total` to what the server announces, which nothing here trusts."""
 
     total = 0
 
@@ -106,7 +106,7 @@ class _Meter:
         self._done += count
         size = self._variant.source.size
         if self._done >= size + _CHUNK_BYTES:
-            raise _failure(self._variant, f"the content is not the published one: it has more than {size} bytes")
+            raise _failure(self._variant, f"the content is not the published one: it has more bytes than {size}")
         if self._progress:
             self._progress(min(self._done, size), size)
 

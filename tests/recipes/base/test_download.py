@@ -1,6 +1,5 @@
 import errno
 import hashlib
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -228,10 +227,10 @@ def test_cache_that_cannot_be_made(variant: Variant, cache: Path) -> None:
 def test_cache_that_cannot_be_written(
     code: int, variant: Variant, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(source: str, target: str) -> None:
-        raise OSError(code, "no way", target)
+    def refuse(self: Path, target: Path) -> Path:
+        raise OSError(code, "no way", str(self))
 
-    monkeypatch.setattr(shutil, "move", refuse)
+    monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(UserError, match="cannot be written: no way; make room, set SOUNDPORT_CACHE"):
         download.fetch(variant)
     assert files(cache) == []
