@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
 from functools import partial
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from validators.results import Check, Comparison, Kind, Status
 
 TOP_K = 5
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+_THREE_DIGITS_UP = Context(prec=3, rounding=ROUND_CEILING)
 THRESHOLDS = {"probability": 0.5, "logit": 0.0}
 
 Axes = Sequence[str | int]
@@ -232,10 +234,15 @@ def _top_k_agreement(e: NDArray[np.float64], a: NDArray[np.float64], classes: in
     return float(np.mean(np.take_along_axis(a, best, axis=1) >= entry))
 
 
+def rounded_up(atol: float) -> float:
+    """To three digits; a tolerance that is told to people must pass when they set it."""
+    return float(_THREE_DIGITS_UP.create_decimal_from_float(atol))
+
+
 def _excess(c: Comparison) -> str:
     return (
         f"{c.exceeding} values are over atol {c.atol:.3g} + rtol {c.rtol:.3g}, the worst at {c.worst}: expected "
-        f"{c.worst_expected:.9g}, actual {c.worst_actual:.9g}; atol {c.passing_atol:.3g} would have passed"
+        f"{c.worst_expected:.9g}, actual {c.worst_actual:.9g}; atol {rounded_up(c.passing_atol):.3g} would have passed"
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recipes.base.spec import Output, Tolerance
-from validators.compare import Sampled, compare, compare_outputs
+from validators.compare import Sampled, compare, compare_outputs, rounded_up
 from validators.results import Check
 
 TOLERANCE = Tolerance(atol=1e-4, rtol=0.0, reason="for these tests")
@@ -262,6 +262,12 @@ def test_the_passing_atol_passes_and_a_little_less_does_not(pairs: list[tuple[fl
     if atol > 1e-9:
         less = Tolerance(atol * (1 - 1e-5), rtol, "for this test")
         assert not compare(Sampled.of(expected), actual, less, "feature").passed
+
+
+@given(st.floats(0, 1e30))
+def test_the_tolerance_that_is_told_passes(atol: float) -> None:
+    told = float(f"{rounded_up(atol):.2e}")
+    assert atol <= told <= atol * 1.011
 
 
 def test_swapped_outputs_are_named(good: Arrays) -> None:

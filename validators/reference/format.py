@@ -1,0 +1,85 @@
+"""The file format `soundport.reference/1` as dataclasses; docs/reference-format.md says it in words."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from recipes.base.spec import STRICT, Name, Weights
+
+SCHEMA = "soundport.reference/1"
+FILE = "reference.json"
+SOUNDS = "reference"
+MOST_BYTES = 5_000_000
+
+_CASE = r"[A-Za-z0-9_-]+"
+_Size = Annotated[int, Field(gt=0)]
+_Axes = Annotated[tuple[Name | _Size, ...], Field(min_length=1)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Checkpoint:
+    file: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True, config=STRICT)
+class InputPort:
+    name: Name
+    axes: _Axes
+
+
+@dataclass(frozen=True, config=STRICT)
+class OutputPort:
+    name: Name
+    axes: _Axes
+    kind: Literal["probability", "logit", "embedding", "feature"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Header:
+    """Whose answers these are. `front_end` are the family's own numbers, `versions` those of what computed them."""
+
+    family: str
+    variant: str
+    weights: Weights
+    checkpoint: Checkpoint
+    sample_rate: _Size
+    front_end: dict[str, Any]
+    versions: dict[str, str]
+    input: InputPort
+    outputs: Annotated[tuple[OutputPort, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Sounds:
+    """An input array: one mono float32 WAV per row of the batch."""
+
+    shape: tuple[_Size, _Size]
+    files: tuple[Annotated[str, Field(pattern=rf"^{SOUNDS}/{_CASE}(\.[0-9]+)?\.wav$")], ...]
+
+
+@dataclass(frozen=True, config=STRICT)
+class Values:
+    """An output array: its elements 0, stride, 2 * stride, ... in C order."""
+
+    shape: Annotated[tuple[_Size, ...], Field(min_length=1)]
+    stride: _Size
+    values: list[_Finite]
+
+
+@dataclass(frozen=True, config=STRICT)
+class CaseEntry:
+    name: Annotated[str, Field(pattern=rf"^{_CASE}$")]
+    description: str
+    input: dict[str, Sounds]
+    outputs: dict[str, Values]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Dump(Header):
+    """The whole file."""
+
+    schema: Literal["soundport.reference/1"]
+    cases: Annotated[tuple[CaseEntry, ...], Field(min_length=1)]

@@ -1,0 +1,125 @@
+"""Reads a reference back, and trusts nothing in it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from recipes.base.errors import UserError
+from validators.compare import Sampled, axis_faults
+from validators.reference import wav
+from validators.reference.format import FILE, SCHEMA, CaseEntry, Dump, Header, Sounds, Values
+from validators.values import Case
+
+
+@dataclass(frozen=True)
+class ReferenceCase(Case):
+    """Inputs of shape (batch, samples), and the outputs expected of them, sampled where they would be too long."""
+
+    expected: Mapping[str, Sampled]
+    description: str
+
+
+@dataclass(frozen=True)
+class Reference:
+    header: Header
+    cases: tuple[ReferenceCase, ...]
+
+
+def read(folder: Path) -> Reference:
+    """The reference in a folder. Raises UserError that names the file, the case and the fault."""
+    path = folder / FILE
+    dump = _parsed(path)
+    header = Header(**{field.name: getattr(dump, field.name) for field in fields(Header)})
+    names = [case.name.lower() for case in dump.cases]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{path}: two cases are called {name!r}; make the folder again")
+    return Reference(header, tuple(_case(path, header, case) for case in dump.cases))
+
+
+def _parsed(path: Path) -> Dump:
+    try:
+        content = path.read_bytes()
+        data = json.loads(content)
+    except FileNotFoundError:
+        raise UserError(f"{path}: is missing; give a folder that holds a reference") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: is no JSON, or only a part of it ({error}); make the folder again") from None
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema != SCHEMA:
+        raise UserError(
+            f"{path}: has the schema {schema!r}, and this version reads {SCHEMA!r}; "
+            "make the folder again with this version, or read it with the one that wrote it"
+        )
+    try:
+        return TypeAdapter(Dump).validate_json(content)
+    except ValidationError as error:
+        complaints = [f"{_place(item['loc'], data)}: {item['msg']}" for item in error.errors()[:3]]
+        raise UserError(f"{path}: {'; '.join(complaints)}; make the folder again") from None
+
+
+def _place(location: Sequence[str | int], data: dict[str, Any]) -> str:
+    """Where a fault is, a case by its name where it has one."""
+    parts = [str(part) for part in location]
+    if len(location) > 1 and location[0] == "cases" and isinstance(location[1], int):
+        case = data["cases"][location[1]]
+        parts[:2] = [f"case {case['name'] if isinstance(case, dict) and 'name' in case else location[1]}"]
+    return ", ".join(parts) or "top level"
+
+
+def _case(path: Path, header: Header, case: CaseEntry) -> ReferenceCase:
+    where = f"{path}: case {case.name}"
+    ports = {output.name for output in header.outputs}
+    if case.input.keys() != {header.input.name} or case.outputs.keys() != ports:
+        raise UserError(
+            f"{where}: has the input {', '.join(case.input)} and the outputs {', '.join(case.outputs)}, "
+            f"where the header has {header.input.name} and {', '.join(sorted(ports))}; make the folder again"
+        )
+    sounds = case.input[header.input.name]
+    shapes = {header.input.name: tuple(sounds.shape), **{name: entry.shape for name, entry in case.outputs.items()}}
+    faults = axis_faults(shapes, [header.input, *header.outputs])
+    if any(faults.values()):
+        listed = "; ".join(f"{name}: {fault}" for name, found in faults.items() for fault in found)
+        raise UserError(f"{where}: the shapes do not fit the axes: {listed}; make the folder again")
+    expected = {name: _sampled(f"{where}: {name}", entry) for name, entry in case.outputs.items()}
+    waveform = _waveform(path.parent, where, sounds, header.sample_rate)
+    return ReferenceCase(case.name, {header.input.name: waveform}, expected, case.description)
+
+
+def _sampled(where: str, entry: Values) -> Sampled:
+    count = -(-prod(entry.shape) // entry.stride)  # rounded up
+    if len(entry.values) != count:
+        raise UserError(
+            f"{where}: has {len(entry.values)} values, and shape {list(entry.shape)} at stride {entry.stride} needs "
+            f"{count}; make the folder again"
+        )
+    with np.errstate(over="ignore"):
+        values = np.array(entry.values, np.float64).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise UserError(f"{where}: has values beyond float32; make the folder again")
+    return Sampled(tuple(entry.shape), entry.stride, values)
+
+
+def _waveform(folder: Path, where: str, sounds: Sounds, sample_rate: int) -> NDArray[np.float32]:
+    batch, samples = sounds.shape
+    if len(sounds.files) != batch:
+        raise UserError(f"{where}: names {len(sounds.files)} files for a batch of {batch}; make the folder again")
+    rows = []
+    for file in sounds.files:
+        # The pattern of names has no "..", but a link may lead anywhere.
+        if not (folder / file).resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{where}: {file} leads out of the folder; make the folder again")
+        row = wav.read(folder / file, sample_rate)
+        if len(row) != samples:
+            raise UserError(f"{where}: {file} has {len(row)} samples, not {samples}; make the folder again")
+        rows.append(row)
+    return np.stack(rows)

@@ -1,0 +1,176 @@
+"""Shows checks to people, as a table, and to machines, as JSON and JUnit XML."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from math import inf, isfinite
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from validators.compare import rounded_up
+from validators.results import Check, Comparison, Status, exit_code, unverified
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_OVERALL: dict[int, Status] = {0: "passed", 1: "failed", 3: "not verified"}
+_STYLES: dict[Status, str] = {"passed": "green", "failed": "bold red", "not verified": "bold yellow"}
+
+# What a terminal would obey and XML 1.0 (section 2.2) forbids.
+_CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _printable(text: str) -> str:
+    """With control characters and lone surrogates, which runtimes' messages may hold, written as escapes."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def verdict(checks: Sequence[Check]) -> str:
+    """One line: what `exit_code` says, and how many checks have each status."""
+    counts = Counter(check.status for check in checks)
+    numbers = [f"{counts['passed']} passed", f"{counts['failed']} failed"]
+    if counts["not verified"]:
+        numbers.append(f"{counts['not verified']} NOT VERIFIED")
+    line = f"{_OVERALL[exit_code(checks)].upper()}: {', '.join(numbers)}"
+    missing = unverified(checks)
+    return f"{line}; the values of {', '.join(missing)} were verified by no runtime" if missing else line
+
+
+def table(checks: Sequence[Check], verbose: bool = False) -> "RenderableType":
+    """A table per artifact, runtime and precision: per output its worst case.
+
+    Below: every check that failed or was not verified, with its message, and the verdict. "passes at" is the smallest
+    atol that would have passed. `verbose` adds all figures.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    groups: dict[tuple[str, str, str], list[Check]] = {}
+    for check in checks:
+        if check.kind == "values" and check.output:
+            groups.setdefault((check.artifact, check.runtime, check.precision), []).append(check)
+    parts: list[RenderableType] = []
+    for key, group in groups.items():
+        worst = _worst_cases(group)
+        parts.append(_grid(_joined(key), _COLUMNS, worst))
+        if verbose:
+            parts.append(_grid(None, _MORE_COLUMNS, worst))
+    for check in checks:
+        if check.status != "passed":
+            subject = (check.artifact, check.runtime, check.precision, check.case, check.output, check.kind)
+            status = Text(check.status.upper(), _STYLES[check.status])
+            parts.append(Text.assemble(status, _printable(f" {_joined(subject)}: {check.message}")))
+    return Group(*parts, Text(_printable(verdict(checks)), _STYLES[_OVERALL[exit_code(checks)]]))
+
+
+def _joined(names: Sequence[str]) -> str:
+    return ", ".join(name for name in names if name)
+
+
+def _worst_cases(checks: Sequence[Check]) -> list[Check]:
+    outputs = dict.fromkeys(check.output for check in checks)
+    return [max((check for check in checks if check.output == output), key=_badness) for output in outputs]
+
+
+def _badness(check: Check) -> tuple[int, float, float]:
+    """Orders cases: by status first; what could not even be compared is worse than any figure."""
+    severity = ("passed", "not verified", "failed").index(check.status)
+    if check.comparison is None:
+        return severity, inf, inf
+    return severity, check.comparison.passing_atol, check.comparison.max_abs
+
+
+_Column = Callable[[Check], str]
+
+
+def _figure(form: str, of: Callable[[Comparison], float | None]) -> _Column:
+    def cell(check: Check) -> str:
+        value = None if check.comparison is None else of(check.comparison)
+        return "-" if value is None else format(value, form)
+
+    return cell
+
+
+_COLUMNS: dict[str, _Column] = {
+    "output": lambda check: check.output,
+    "worst case": lambda check: check.case,
+    "max abs": _figure(".2e", lambda c: c.max_abs),
+    "atol": _figure(".3g", lambda c: c.atol),
+    "rtol": _figure(".3g", lambda c: c.rtol),
+    "passes at": _figure(".2e", lambda c: rounded_up(c.passing_atol)),
+    "status": lambda check: check.status if check.status == "passed" else check.status.upper(),
+}
+# A table of their own: one with all of them would not fit into 80 columns.
+_MORE_COLUMNS: dict[str, _Column] = {
+    "output": lambda check: check.output,
+    "max rel": _figure(".2e", lambda c: c.max_rel),
+    "mean abs": _figure(".2e", lambda c: c.mean_abs),
+    "99.9 %": _figure(".2e", lambda c: c.q999),
+    "cosine": _figure(".7f", lambda c: c.cosine),
+    "SNR dB": _figure(".1f", lambda c: c.snr_db),
+    "top-k": _figure(".1%", lambda c: c.top_k_agreement),
+    "flips": _figure("d", lambda c: c.flips),
+}
+_WORDS = ("output", "worst case", "status")
+
+
+def _grid(title: str | None, columns: Mapping[str, _Column], worst: Sequence[Check]) -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(box=box.SIMPLE_HEAD, title_justify="left", padding=0)
+    grid.title = Text(_printable(title)) if title else None
+    for head in columns:
+        grid.add_column(head, justify="left" if head in _WORDS else "right")
+    for check in worst:
+        cells = (Text(_printable(cell(check))) for cell in columns.values())
+        grid.add_row(*cells, style=None if check.status == "passed" else _STYLES[check.status])
+    return grid
+
+
+def as_json(checks: Sequence[Check]) -> dict[str, Any]:
+    """Verdict, counts and all checks with all figures, each finite or null, ready for `json.dumps`."""
+    counts = Counter(check.status for check in checks)
+    return {
+        "verdict": _OVERALL[exit_code(checks)],
+        "counts": {status: counts[status] for status in _STYLES},
+        "unverified": unverified(checks),
+        "checks": [_finite(asdict(check)) for check in checks],
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def junit(checks: Sequence[Check]) -> str:
+    """JUnit XML, a test case per check; those that were not verified are skipped, with the reason."""
+    cases = [_case(check) for check in checks]
+    counts = {
+        "tests": len(cases),
+        "failures": sum(case.find("failure") is not None for case in cases),
+        "errors": 0,
+        "skipped": sum(case.find("skipped") is not None for case in cases),
+    }
+    totals = {name: str(count) for name, count in counts.items()}
+    root = ElementTree.Element("testsuites", totals)
+    ElementTree.SubElement(root, "testsuite", {"name": "soundport", **totals}).extend(cases)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+
+
+def _case(check: Check) -> ElementTree.Element:
+    subject = _joined((check.artifact, check.runtime, check.precision)) or "files"
+    name = _joined((check.case, check.output, check.kind))
+    case = ElementTree.Element("testcase", classname=_printable(subject), name=_printable(name))
+    if check.status == "failed":
+        ElementTree.SubElement(case, "failure", message=_printable(check.message))
+    elif check.status == "not verified":
+        ElementTree.SubElement(case, "skipped", message=f"NOT VERIFIED: {_printable(check.message)}")
+    return case
