@@ -64,7 +64,7 @@ def gather_validated(
 def _gather(x: Tensor, indices: Tensor, axis: int, batch_dims: int) -> Tensor:
     if batch_dims == 0:
         picked = x.index_select(axis, indices.reshape(-1))
-        return picked.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+        return picked.reshape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
     moved = x.movedim(axis, batch_dims)  # [*batch, axis, *before, *after]
     picked = moved[(*_batch_grid(indices, batch_dims), indices)]  # [*batch, *indices, *before, *after]
     inner = indices.dim() - batch_dims

@@ -173,3 +173,10 @@ def test_a_negative_axis_counts_over_the_batch_too(run_op, rng):
     x, indices = draw(rng, 2, 3, 4), rng.integers(0, 4, (2, 5)).astype(np.int32)
     result = run_op("gather", {"x": x, "indices": indices}, "iOS16", axis=-1, batch_dims=1)
     np.testing.assert_array_equal(result, np.take_along_axis(x, indices[:, None], -1))
+
+
+@pytest.mark.parametrize("opset", ["iOS15", "iOS17"])
+def test_gather_one_element_of_a_vector_is_a_scalar(infer_op, opset):
+    result, expected = infer_op("gather", opset, x=np.array([5, 6, 7], np.int32), indices=np.int32(1))
+    assert result.shape == ()
+    assert result == expected == 6
