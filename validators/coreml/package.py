@@ -23,8 +23,9 @@ from validators.coreml import kernels as _kernels  # noqa: F401  (registers ever
 from validators.coreml.errors import PackageError, UnsupportedOpError
 from validators.coreml.registry import OPSETS, lookup
 
-# How a function of the file names its op set: "CoreML5" is that of iOS 15, and so on.
-_OPSET_NAMES = {f"CoreML{5 + index}": opset for index, opset in enumerate(OPSETS)}
+# How a function of the file names its op set: "CoreML5" is that of iOS 15, and so on. coremltools 9 defines no op of
+# its own for iOS 26 ("CoreML9") and takes those of iOS 18.
+_OPSET_NAMES = {f"CoreML{5 + index}": opset for index, opset in enumerate(OPSETS)} | {"CoreML9": OPSETS[-1]}
 # Ops of the file that the loader itself turns into others.
 _LOADED_AS = {"write_state": "coreml_update_state"}
 # Constants need no kernel.
@@ -50,11 +51,14 @@ class ValueType:
         """Whether a value of type `other` fits this type: flexible dimensions match any size, scalars rank 0."""
         if self.dtype != other.dtype:
             return False
-        if self.shape is None or other.shape is None:
+        return other.shape is None or self.fits(other.shape)
+
+    def fits(self, shape: tuple[int | None, ...]) -> bool:
+        """Whether a value of `shape` fits; None in either is any size."""
+        if self.shape is None:
             return True
-        return len(self.shape) == len(other.shape) and all(
-            mine is None or theirs is None or mine == theirs
-            for mine, theirs in zip(self.shape, other.shape, strict=True)
+        return len(self.shape) == len(shape) and all(
+            mine is None or theirs is None or mine == theirs for mine, theirs in zip(self.shape, shape, strict=True)
         )
 
 
@@ -81,7 +85,7 @@ def read(model: str | PathLike[str] | ct.models.MLModel, function_name: str | No
     Raises `PackageError` when there is nothing to run or the file contradicts itself, `UnsupportedOpError` when a
     kernel is missing.
     """
-    loaded, source = _open(model)
+    loaded, source = opened(model)
     spec = loaded.get_spec()
     kind = spec.WhichOneof("Type")
     if kind != "mlProgram":
@@ -157,7 +161,8 @@ def _lenient_loader() -> Iterator[None]:
         helper.get_proto_dim, InputSpec.validate_inputs = dimension, validate
 
 
-def _open(model: str | PathLike[str] | ct.models.MLModel) -> tuple[ct.models.MLModel, str]:
+def opened(model: str | PathLike[str] | ct.models.MLModel) -> tuple[ct.models.MLModel, str]:
+    """The model, not loaded into any runtime, and what to call it in messages; `PackageError` when it is unreadable."""
     if isinstance(model, ct.models.MLModel):
         return model, model.package_path or "in-memory model"
     path = Path(model)
