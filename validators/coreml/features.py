@@ -1,8 +1,8 @@
 """Holds inputs and outputs to the features that the model description declares, as Core ML does before it runs.
 
-Accepted element types are those of coremltools' own binding: float32, float64 and int32 arrays, float16 ones after
-widening (`MLModel._update_float16_multiarray_input_to_float32`); int64, bool and the rest it cannot convert. Core ML
-then converts between these and the declared type.
+Accepted element types are those of coremltools' own binding: float32, float64, int32 and int8 arrays, float16 ones
+after widening (`MLModel._update_float16_multiarray_input_to_float32`); int64, bool and the rest it cannot convert. Core
+ML then converts between these and the declared type.
 """
 
 from dataclasses import dataclass
@@ -20,9 +20,10 @@ _DTYPES: dict[int, type[np.generic]] = {
     _ARRAY.FLOAT32: np.float32,
     _ARRAY.DOUBLE: np.float64,
     _ARRAY.INT32: np.int32,
+    _ARRAY.INT8: np.int8,
 }
 _DEFAULTS = {"floatDefaultValue", "doubleDefaultValue", "intDefaultValue"}
-_ACCEPTED = (np.float16, np.float32, np.float64, np.int32)
+_ACCEPTED = (np.float16, np.float32, np.float64, np.int32, np.int8)
 
 
 @dataclass(frozen=True)

@@ -82,27 +82,13 @@ class Interpreter:
             for name, wiring in step.wired.items():
                 arguments[name] = _resolve(wiring, values)
             blocks = tuple(self._callable(nested, values, observe) for nested in step.blocks)
-            results = self._step(step, arguments, blocks)
+            results = run_step(step, arguments, blocks, self.package, self.precision)
             values.update((output.var, result) for output, result in zip(step.outputs, results, strict=True))
             if observe is not None:
                 observe(step, arguments, results)
             for var in step.releases:
                 values.pop(var, None)
         return tuple(_resolve(output, values) for output in plan.outputs)
-
-    def _step(self, step: Step, arguments: dict[str, Any], blocks: tuple[BlockCall, ...]) -> tuple[Any, ...]:
-        extra: dict[str, Any] = {"op": step.op} if step.kernel.wants_op else {}
-        if blocks:
-            extra["blocks"] = blocks
-        try:
-            results = step.kernel.run(**arguments, **extra)
-        except CoreMLError:
-            raise  # an op of a nested block already says where, an observer of one knows why
-        except Exception as error:
-            raise ExecutionError(f"{self._where(step)}: {type(error).__name__}: {error}") from error
-        if not isinstance(results, tuple):
-            results = (results,)
-        return tuple(self._checked(step, output, result) for output, result in zip(step.outputs, results, strict=True))
 
     def _callable(self, plan: Plan, values: Values, observe: Observer | None) -> BlockCall:
         def call(*arguments: Any) -> tuple[Any, ...]:
@@ -111,23 +97,35 @@ class Interpreter:
 
         return call
 
-    def _checked(self, step: Step, output: Output, result: Any) -> Any:
-        if not isinstance(result, Tensor):
-            return result
-        shape = output.type.shape
-        if shape is not None and not (
-            result.dim() == len(shape)
-            and all(size is None or size == actual for size, actual in zip(shape, result.shape, strict=True))
-        ):
-            raise ExecutionError(
-                f"{self._where(step)}: result {output.var.name!r} has shape {tuple(result.shape)}, "
-                f"the file declares {output.type}"
-            )
-        return rounded(result, output.type.dtype, self.precision)
 
-    def _where(self, step: Step) -> str:
-        names = ", ".join(repr(output.var.name) for output in step.outputs)
-        return f"{self.package.source}: op {step.op.op_type} (output {names}, op set {self.package.opset})"
+def run_step(
+    step: Step, arguments: dict[str, Any], blocks: tuple[BlockCall, ...], package: Package, precision: Precision
+) -> tuple[Any, ...]:
+    """The rounded results of one op. Raises `ExecutionError` where it fails or contradicts the declared type."""
+    extra: dict[str, Any] = {"op": step.op} if step.kernel.wants_op else {}
+    if blocks:
+        extra["blocks"] = blocks
+    names = ", ".join(repr(output.var.name) for output in step.outputs)
+    where = f"{package.source}: op {step.op.op_type} (output {names}, op set {package.opset})"
+    try:
+        results = step.kernel.run(**arguments, **extra)
+    except CoreMLError:
+        raise  # an op of a nested block already says where, an observer of one knows why
+    except Exception as error:
+        raise ExecutionError(f"{where}: {type(error).__name__}: {error}") from error
+    if not isinstance(results, tuple):
+        results = (results,)
+    rounded_results = []
+    for output, result in zip(step.outputs, results, strict=True):
+        if isinstance(result, Tensor):
+            if not output.type.fits(tuple(result.shape)):
+                shape = tuple(result.shape)
+                raise ExecutionError(
+                    f"{where}: result {output.var.name!r} has shape {shape}, the file declares {output.type}"
+                )
+            result = rounded(result, output.type.dtype, precision)
+        rounded_results.append(result)
+    return tuple(rounded_results)
 
 
 def _resolve(wiring: Any, values: Values) -> Any:
@@ -153,12 +151,12 @@ class _Planner:
                 self.constants[op.outputs[0]] = _constant(op.outputs[0])
                 continue
             step = self._step(op)
-            if op.op_type.startswith("constexpr_"):
-                results = step.kernel.run(**step.fixed, **({"op": op} if step.kernel.wants_op else {}))
-                results = results if isinstance(results, tuple) else (results,)
+            # Weights that the file holds compressed are decompressed here, once.
+            if op.op_type.startswith("constexpr_") or (op.op_type == "dequantize" and not step.wired):
+                results = run_step(step, step.fixed, (), self.package, self.precision)
                 self.constants.update(zip(op.outputs, results, strict=True))
-                continue
-            steps.append(step)
+            else:
+                steps.append(step)
         inputs = block.inputs.values() if isinstance(block.inputs, dict) else block.inputs
         outputs = tuple(self._wiring(var) for var in block.outputs)
         return Plan(tuple(inputs), _with_releases(steps, outputs), outputs)

@@ -199,7 +199,8 @@ class CoreMLModel:
     def _output(self, name: str, result: Any) -> Any:
         if not isinstance(result, Tensor):
             return result
-        array = result.numpy().astype(self.outputs[name].dtype)
+        with np.errstate(over="ignore"):  # under "float32" a float16 output may overflow here, and nowhere before
+            array = result.numpy().astype(self.outputs[name].dtype)
         return array.reshape(1) if array.ndim == 0 else array
 
     def _array(self, value: Tensor, dtype: str) -> np.ndarray:

@@ -233,6 +233,11 @@ class TestLoading:
 
         np.testing.assert_allclose(execute(build, {"x": x})[0, :, 0], [1, 0], atol=1e-3)
 
+    def test_the_op_set_of_ios26_is_that_of_ios18(self, make_model):
+        model = CoreMLModel(make_model(lambda x: mb.relu(x=x, name="y"), {"x": X}, "iOS26"))
+        assert model.package.opset == "iOS18"
+        np.testing.assert_array_equal(model.predict({"x": X})["y"], [[1, 0, 3]])
+
     def test_coremltools_is_left_as_it_was(self, make_model):
         before = helper.get_proto_dim, InputSpec.validate_inputs
         CoreMLModel(make_model(lambda x: mb.relu(x=x), {"x": X}))

@@ -6,6 +6,8 @@ import torch
 from coremltools.converters.mil.mil import Builder as mb
 from torch import fake_quantize_per_channel_affine, fake_quantize_per_tensor_affine
 
+from validators.coreml import CoreMLModel
+
 RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 NUMPY = {"int8": np.int8, "uint8": np.uint8}
 X = np.random.default_rng(1).uniform(-9, 9, (3, 4, 5)).astype(np.float32)
@@ -44,3 +46,15 @@ def test_halves_go_to_even_and_the_ends_saturate(execute):
     x = np.array([0.5, 1.5, 2.5, 300.0, -300.0], np.float32)
     steps, _ = execute(lambda x: both(x, "int8", np.float32(1), None, None), {"x": x})
     assert steps.tolist() == [0, 2, 2, 127, -128]
+
+
+def test_quantized_weights_are_dequantized_when_the_model_is_loaded(make_model):
+    steps = np.random.default_rng(4).integers(-128, 127, (5, 5), dtype=np.int8)
+    scale, x = np.linspace(0.1, 0.5, 5).astype(np.float32), X[:, :, :5]
+
+    def build(x):
+        return mb.linear(x=x, weight=mb.dequantize(input=steps, scale=scale, axis=0), name="y")
+
+    model = CoreMLModel(make_model(build, {"x": x}))
+    np.testing.assert_allclose(model.predict({"x": x})["y"], x @ (steps * scale[:, None]).T, rtol=1e-4, atol=1e-4)
+    assert [value.op for value in model.trace({"x": x})] == ["linear"]

@@ -66,5 +66,10 @@ def l2_norm(*, x: Tensor, epsilon: Tensor) -> Tensor:
 
 @kernel("local_response_norm")
 def local_response_norm(*, x: Tensor, size: Tensor, alpha: Tensor, beta: Tensor, k: Tensor) -> Tensor:
-    """`x / (k + alpha / size * sum(x^2))^beta` over `size` neighbouring channels; x is [N, C, ...]."""
-    return F.local_response_norm(x, int(size), float(alpha), float(beta), float(k))
+    """`x / (k + alpha / size * sum(x^2))^beta` over the neighbouring channels; x is [N, C, ...].
+
+    The window reaches (size - 1) // 2 channels to each side, so an even size covers one channel less than it divides
+    by: so the runtime does, as the fixed numbers in coremltools' test_normalization.py record for size 2.
+    """
+    width = (int(size) - 1) // 2 * 2 + 1
+    return F.local_response_norm(x, width, float(alpha) * width / int(size), float(beta), float(k))
