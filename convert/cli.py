@@ -137,6 +137,8 @@ def recipe(
         made = make(request, steps(verbose))
         for warning in made.warnings:
             sys.stderr.write(f"warning: {warning}\n")
+        for note in made.notes if verbose else ():
+            sys.stderr.write(f"{note}\n")
         _report(made.checks, as_json, verbose, folder=str(request.output), warnings=list(made.warnings))
 
 

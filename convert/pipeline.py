@@ -41,13 +41,22 @@ from validators.values import Case, check_values
 ONNX = "model.onnx"
 COREML = "model.mlpackage"
 
+_FP16 = (
+    "--precision fp16 computes the front end in float16 too, where loud sound overflows and silence vanishes; "
+    "use --precision mixed unless you know that neither occurs"
+)
+
 
 @dataclass(frozen=True)
 class Made:
-    """What came of a request; the folder is there whatever the checks say."""
+    """What came of a request; the folder is there whatever the checks say.
+
+    `notes` say how each pad of the Core ML program is written.
+    """
 
     checks: list[Check]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,8 @@ def make(request: Request, step: Step) -> Made:
     variant = find(request.name)
     variant = replace(variant, outputs=with_tolerances(variant.outputs, request.atol))
     samples = fixed_samples(request, variant)
-    warnings: list[str] = []
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     with step("checkpoint"):
         weighted = _weighted(request, variant)
@@ -95,12 +105,14 @@ def make(request: Request, step: Step) -> Made:
         if "coreml" in request.formats:
             artifacts[COREML] = Artifact(request.precision, samples=samples)
             with step("Core ML"):
-                warnings += _write_coreml(folder, lowered, variant, facts, artifacts[COREML])
+                notes = _write_coreml(folder, lowered, variant, facts, artifacts[COREML])
+            if request.precision == "fp16":
+                warnings = (_FP16,)
             with step("check"):
                 checks += check_artifact(folder / COREML, artifacts[COREML], variant.input, variant.outputs, cases)
         with step("manifest"):
             _write_papers(folder, request, variant, weighted, artifacts, checks)
-    return Made(checks, tuple(warnings))
+    return Made(checks, warnings, notes)
 
 
 def _weighted(request: Request, variant: Variant) -> Weighted:
@@ -152,19 +164,18 @@ def _sweep(path: Path, model: nn.Module, variant: Variant) -> list[Check]:
     return checks
 
 
-def _write_coreml(folder: Path, lowered: nn.Module, variant: Variant, facts: Facts, artifact: Artifact) -> list[str]:
+def _write_coreml(
+    folder: Path, lowered: nn.Module, variant: Variant, facts: Facts, artifact: Artifact
+) -> tuple[str, ...]:
     # Seconds to import, and needed only here.
     from exporters.coreml.convert import convert
     from exporters.coreml.package import save
 
     converted = convert(lowered, variant, precision=artifact.precision, samples=artifact.samples)
     save(converted.model, folder / COREML, variant, facts, artifact.precision)
-    if artifact.precision != "fp16":
-        return []
-    return [
-        "--precision fp16 computes the front end in float16 too, where loud sound overflows and silence vanishes; "
-        "use --precision mixed unless you know that neither occurs"
-    ]
+    return tuple(
+        f"pad {pad.node}: {pad.mode} {pad.amounts or ''} by {pad.handler}: {pad.why}" for pad in converted.pads
+    )
 
 
 def _write_papers(
@@ -195,7 +206,7 @@ def _write_papers(
         outputs=variant.outputs,
         artifacts=artifacts,
         files={},
-        results={"exit_code": exit_code(checks), **report.as_json(checks)},
+        results={"exit_code": exit_code(checks), **report.summary(checks)},
     )
     (folder / "README.md").write_text(card(manifest), encoding="utf-8")
     manifests.write(replace(manifest, files=listing(folder)), folder)

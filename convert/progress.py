@@ -40,6 +40,7 @@ def _silent(name: str) -> Iterator[None]:
 
 
 def download_bar(done: int, total: int) -> None:
-    """One line that counts megabytes, rewritten in place; on a terminal only."""
+    """One line that counts megabytes, rewritten in place and wiped at the end; on a terminal only."""
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[2Kdownload {done / 1e6:.1f} of {total / 1e6:.1f} MB")
+        text = f"download {done / 1e6:.1f} of {total / 1e6:.1f} MB" if done < total else ""
+        sys.stderr.write(f"\r\x1b[2K{text}")

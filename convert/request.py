@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from typing import Literal
 
@@ -52,8 +53,8 @@ def fixed_samples(request: Request, variant: Variant) -> int | None:
         return None
     if "coreml" not in request.formats:
         raise UserError("--seconds fixes the length of Core ML's input; add --to coreml, or leave it out")
-    samples = round(request.seconds * variant.sample_rate)
     bounds = variant.input
+    samples = round(request.seconds * variant.sample_rate) if isfinite(request.seconds) else 0
     if not bounds.least_samples <= samples <= bounds.most_samples:
         least, most = (count / variant.sample_rate for count in (bounds.least_samples, bounds.most_samples))
         raise UserError(f"--seconds {request.seconds:g}: {variant.title} takes {least:g} to {most:g} s")

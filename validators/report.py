@@ -47,13 +47,8 @@ def table(checks: Sequence[Check], verbose: bool = False) -> "RenderableType":
     from rich.console import Group
     from rich.text import Text
 
-    groups: dict[tuple[str, str, str], list[Check]] = {}
-    for check in checks:
-        if check.kind == "values" and check.output:
-            groups.setdefault((check.artifact, check.runtime, check.precision), []).append(check)
     parts: list[RenderableType] = []
-    for key, group in groups.items():
-        worst = _worst_cases(group)
+    for key, worst in _worst_cases(checks).items():
         parts.append(_grid(_joined(key), _COLUMNS, worst))
         if verbose:
             parts.append(_grid(None, _MORE_COLUMNS, worst))
@@ -69,9 +64,21 @@ def _joined(names: Sequence[str]) -> str:
     return ", ".join(name for name in names if name)
 
 
-def _worst_cases(checks: Sequence[Check]) -> list[Check]:
-    outputs = dict.fromkeys(check.output for check in checks)
-    return [max((check for check in checks if check.output == output), key=_badness) for output in outputs]
+def _worst_cases(checks: Sequence[Check]) -> dict[tuple[str, str, str], list[Check]]:
+    """By artifact, runtime and precision: the worst case of each output."""
+    groups: dict[tuple[str, str, str], dict[str, Check]] = {}
+    for check in checks:
+        if check.kind == "values" and check.output:
+            group = groups.setdefault((check.artifact, check.runtime, check.precision), {})
+            group[check.output] = max(group.get(check.output, check), check, key=_badness)
+    return {key: list(group.values()) for key, group in groups.items()}
+
+
+def summary(checks: Sequence[Check]) -> dict[str, Any]:
+    """As `as_json`, with the worst case alone of what passed, by artifact, runtime, precision and output."""
+    shown = {id(check) for group in _worst_cases(checks).values() for check in group}
+    kept = [check for check in checks if check.status != "passed" or id(check) in shown]
+    return as_json(checks) | {"checks": as_json(kept)["checks"]}
 
 
 def _badness(check: Check) -> tuple[int, float, float]:
