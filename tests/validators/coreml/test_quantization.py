@@ -53,8 +53,8 @@ def test_quantized_weights_are_dequantized_when_the_model_is_loaded(make_model):
     scale, x = np.linspace(0.1, 0.5, 5).astype(np.float32), X[:, :, :5]
 
     def build(x):
-        return mb.linear(x=x, weight=mb.dequantize(input=steps, scale=scale, axis=0), name="y")
+        return mb.matmul(x=x, y=mb.dequantize(input=steps, scale=scale, axis=0), transpose_y=True, name="y")
 
     model = CoreMLModel(make_model(build, {"x": x}))
     np.testing.assert_allclose(model.predict({"x": x})["y"], x @ (steps * scale[:, None]).T, rtol=1e-4, atol=1e-4)
-    assert [value.op for value in model.trace({"x": x})] == ["linear"]
+    assert [value.op for value in model.trace({"x": x})] == ["matmul"]
