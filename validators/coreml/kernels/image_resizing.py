@@ -295,44 +295,54 @@ def resample(
 
 
 def _read(images: Tensor, rows: Tensor, columns: Tensor, sampling_mode: str, padding_mode: str, value: float) -> Tensor:
-    """images [B, C, H, W] at fractional rows and columns, which broadcast to [B, H2, W2]."""
+    """images [B, C, H, W] at fractional rows and columns, which broadcast to [B, H2, W2].
 
-    def pixels(row: Tensor, column: Tensor) -> Tensor:
-        return _pixels(images, row, column, padding_mode, value)
-
+    Positions outside are folded into the image before they are rounded, so halves fall as in PyTorch's `grid_sample`;
+    where the padding is constant the pixels outside read `value`.
+    """
+    height, width = images.shape[-2:]
+    rows, columns = _folded(rows, height, padding_mode), _folded(columns, width, padding_mode)
     match sampling_mode:
         case "nearest":
-            return pixels(rows.round(), columns.round())
+            return _pixels(images, rows.round(), columns.round(), padding_mode, value)
         case "bilinear":
             top, left = rows.floor(), columns.floor()
             down, right = (rows - top).unsqueeze(1).float(), (columns - left).unsqueeze(1).float()
-            upper = torch.lerp(pixels(top, left), pixels(top, left + 1), right)
-            lower = torch.lerp(pixels(top + 1, left), pixels(top + 1, left + 1), right)
+            upper, lower = (
+                torch.lerp(
+                    _pixels(images, row, left, padding_mode, value),
+                    _pixels(images, row, left + 1, padding_mode, value),
+                    right,
+                )
+                for row in (top, top + 1)
+            )
             return torch.lerp(upper, lower, down)
     raise ValueError(f"sampling_mode {sampling_mode!r} is unknown; expected bilinear or nearest")
+
+
+def _folded(places: Tensor, size: int, padding_mode: str) -> Tensor:
+    """Positions on an axis of `size` elements that those outside stand for; constant padding leaves them."""
+    match padding_mode:
+        case "constant":
+            return places
+        case "border":
+            return places.clamp(0, size - 1)
+        case "reflection":  # mirrors at the centers of the first and the last element
+            last = size - 1
+            return last - (last - places.remainder(2 * last)).abs() if last else torch.zeros_like(places)
+        case "symmetric":  # mirrors at their outer edges
+            edges = (places + 0.5).remainder(2 * size)
+            return (size - (size - edges).abs() - 0.5).clamp(0, size - 1)
+    raise ValueError(f"padding_mode {padding_mode!r} is unknown; expected constant, border, reflection or symmetric")
 
 
 def _pixels(images: Tensor, rows: Tensor, columns: Tensor, padding_mode: str, value: float) -> Tensor:
     """images [B, C, H, W] at whole rows and columns [B, H2, W2]; `value` outside where the padding is constant."""
     height, width = images.shape[-2:]
-    row, column = _folded(rows, height, padding_mode), _folded(columns, width, padding_mode)
+    row, column = rows.clamp(0, height - 1).long(), columns.clamp(0, width - 1).long()
     batch = torch.arange(len(images)).reshape(-1, 1, 1)
     pixels = images[batch, :, row, column].movedim(-1, 1)
     if padding_mode != "constant":
         return pixels
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     return torch.where(inside.unsqueeze(1), pixels, value)
-
-
-def _folded(places: Tensor, size: int, padding_mode: str) -> Tensor:
-    """Whole positions on an axis of `size` that the image is padded from."""
-    match padding_mode:
-        case "constant" | "border":
-            return places.clamp(0, size - 1).long()
-        case "reflection":
-            period = max(2 * size - 2, 1)
-            return (size - 1 - (size - 1 - places.long().remainder(period)).abs()).clamp(min=0)
-        case "symmetric":
-            folded = places.long().remainder(2 * size)
-            return torch.minimum(folded, 2 * size - 1 - folded)
-    raise ValueError(f"padding_mode {padding_mode!r} is unknown; expected constant, border, reflection or symmetric")

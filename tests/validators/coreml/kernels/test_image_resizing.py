@@ -242,6 +242,32 @@ def test_resample_pads_with_the_value_given(run_op):
     np.testing.assert_array_equal(result, np.array([[[[6.17, 11.0]]]], np.float32))
 
 
+@pytest.mark.parametrize(("padding_mode", "aligned"), PADDINGS)
+def test_resample_rounds_halves_as_pytorch(run_op, rng, padding_mode, aligned):
+    sizes = np.array([5, 3] if aligned else [8, 4], np.float32)  # powers of two make the normalised halves exact
+    x = draw(rng, 1, 1, int(sizes[1]), int(sizes[0]))
+    halves = np.arange(-24, 36, dtype=np.float32) / 2
+    points = np.stack(np.meshgrid(halves, halves), -1)[None]
+    grid = 2 * points / (sizes - 1) - 1 if aligned else (2 * points + 1) / sizes - 1
+    expected = F.grid_sample(
+        torch.from_numpy(x),
+        torch.from_numpy(grid),
+        mode="nearest",
+        padding_mode=PADDINGS[padding_mode, aligned],
+        align_corners=aligned,
+    )
+    result = run_op(
+        "resample",
+        {"x": x, "coordinates": points},
+        sampling_mode="nearest",
+        padding_mode=padding_mode,
+        padding_value=np.float32(0),
+        coordinates_mode="unnormalized",
+        align_corners=aligned,
+    )
+    np.testing.assert_array_equal(result, expected)
+
+
 @pytest.mark.parametrize("matrices", [1, 2])
 def test_affine(run_op, rng, matrices):
     x, matrix = draw(rng, 2, 3, 4, 5), draw(rng, matrices, 6)
