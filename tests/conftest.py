@@ -1,12 +1,19 @@
 """Fixtures that several packages' tests share."""
 
+import fcntl
+import json
+import os
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from subprocess import run
+from typing import Any
 
 import pytest
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
+_ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
@@ -18,9 +25,95 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def pann_checkpoint(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """`made_once(name, make)`: a folder that `make` fills, once for all processes of a parallel run; read only."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def made(name: str, make: Callable[[Path], None]) -> Path:
+        folder = base / name
+        with (base / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.is_dir():
+                partial = tmp_path_factory.mktemp(name) / name
+                partial.mkdir()
+                make(partial)
+                partial.rename(folder)
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def pann_checkpoint(made_once: Callable[..., Path], shared: Path) -> Path:
     """A file in the published container and layout of PANN MobileNetV1, with weights that are not the published."""
-    folder = tmp_path_factory.mktemp("pann")
-    run([sys.executable, shared / "checkpoints" / "synthesize.py", "pann_mobilenetv1", folder], check=True)
-    (file,) = folder.iterdir()
+
+    def make(folder: Path) -> None:
+        run([sys.executable, shared / "checkpoints" / "synthesize.py", "pann_mobilenetv1", folder], check=True)
+
+    (file,) = made_once("published-layout", make).iterdir()
     return file
+
+
+@pytest.fixture(scope="session")
+def pann() -> Any:
+    """The variant PANN MobileNetV1."""
+    from recipes.base.config import find
+
+    return find("mobilenetv1")
+
+
+@pytest.fixture(scope="session")
+def synthetic_pann(pann: Any) -> Any:
+    """The faithful model with synthetic weights."""
+    from recipes.base.recipe import faithful_model, load
+
+    return faithful_model(pann, load("pann").synthesize(pann))
+
+
+@pytest.fixture(scope="session")
+def exported_pann(made_once: Callable[..., Path], pann: Any, request: pytest.FixtureRequest) -> Path:
+    """The synthetic model as the exporter writes it in opset 17, before it is simplified."""
+
+    def make(folder: Path) -> None:
+        import onnx
+
+        from exporters.lowering import lower
+        from exporters.onnx.export import export
+
+        onnx.save(export(lower(request.getfixturevalue("synthetic_pann"), pann), pann), str(folder / "exported.onnx"))
+
+    return made_once("exported", make) / "exported.onnx"
+
+
+@dataclass(frozen=True)
+class MadeFolder:
+    """What the command made in `path`, and what it printed of it."""
+
+    path: Path
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def onnx(self) -> Path:
+        return self.path / "model.onnx"
+
+    @property
+    def mlpackage(self) -> Path:
+        return self.path / "model.mlpackage"
+
+
+@pytest.fixture(scope="session")
+def made_pann(made_once: Callable[..., Path]) -> MadeFolder:
+    """`convert recipe pann --to coreml --weights synthetic --json`, run as a user does; copy what you change."""
+
+    def make(folder: Path) -> None:
+        command = [sys.executable, "-m", "convert.cli", "recipe", "pann", "--to", "coreml", "--weights", "synthetic"]
+        done = run([*command, "-o", folder / "pann", "--json"], capture_output=True, text=True, cwd=_ROOT)
+        said = {"exit_code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
+        (folder / "said.json").write_text(json.dumps(said), encoding="utf-8")
+
+    folder = made_once("made", make)
+    return MadeFolder(folder / "pann", **json.loads((folder / "said.json").read_text(encoding="utf-8")))

@@ -19,7 +19,7 @@ def open_file(path: Path) -> Runner:
 def open_model(model: bytes) -> Runner:
     """Load a serialised ONNX model on the CPU."""
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # What it would log of an error, it raises as well.
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has one exception class a status code and no common base

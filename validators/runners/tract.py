@@ -14,7 +14,11 @@ from validators.runners.runner import Arrays, Port, Runner, RunnerError, shorten
 
 def open_file(path: Path) -> Runner:
     """Load a .onnx file. tract plans for concrete shapes: a plan is made at the first run of each shape, then kept."""
-    header = onnx.load(str(path), load_external_data=False)
+    try:
+        tract.onnx().load(str(path))
+        header = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # tract has its own error, protobuf another
+        raise RunnerError(f"tract cannot load it: {shortened(error)}") from error
     inputs = tuple(map(_port, header.graph.input))
     outputs = tuple(map(_port, header.graph.output))
 

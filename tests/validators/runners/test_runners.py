@@ -1,0 +1,213 @@
+"""Every runtime has the same face, tells what it runs, and turns its own refusals into one kind of error."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from recipes.base.errors import UserError
+from recipes.base.sound import rich
+from validators.runners import registry
+from validators.runners.pytorch import answers
+from validators.runners.registry import RUNTIMES, choose, runtimes_for
+from validators.runners.runner import Runner, RunnerError, shortened
+
+OUTPUTS = ["clipwise", "embedding", "framewise", "segment_clipwise", "melspec"]
+ONNX_RUNTIMES = ["onnxruntime", "tract"]
+EXECUTORS = ["stored", "float32"]
+
+Open = Callable[..., Runner]
+
+
+def _runtime(name: str) -> Any:
+    return next(runtime for runtime in RUNTIMES if runtime.name == name)
+
+
+@pytest.fixture(scope="session")
+def opened(made_pann: Any) -> Callable[[str], Runner]:
+    """`opened(runtime)`: the made artifact in that runtime."""
+    kept: dict[str, Runner] = {}
+
+    def open_(name: str) -> Runner:
+        runtime = _runtime(name)
+        artifact = made_pann.onnx if runtime.suffix == ".onnx" else made_pann.mlpackage
+        return kept.setdefault(name, kept.get(name) or runtime.open(artifact))
+
+    return open_
+
+
+@pytest.mark.parametrize("name", ONNX_RUNTIMES + EXECUTORS)
+def test_every_runtime_has_the_same_face(opened: Open, name: str) -> None:
+    runner = opened(name)
+    waveform = rich(9921, 32000)[None]
+    results = runner.run({"waveform": waveform})
+    assert runner.runtime == name
+    assert [port.name for port in runner.inputs] == ["waveform"]
+    assert [port.name for port in runner.outputs] == list(results) == OUTPUTS
+    assert {port.dtype for port in (*runner.inputs, *runner.outputs)} == {"float32"}
+    assert {value.dtype for value in results.values()} == {np.dtype(np.float32)}
+    assert {name: value.shape for name, value in results.items()} == {
+        "clipwise": (1, 527),
+        "embedding": (1, 1024),
+        "framewise": (1, 32, 527),
+        "segment_clipwise": (1, 527),
+        "melspec": (1, 32, 64),
+    }
+    assert runner.metadata["model_type"] == "pann"
+    assert runner.metadata["sample_rate"] == "32000"
+
+
+@pytest.mark.parametrize("name", ONNX_RUNTIMES)
+def test_onnx_axes_have_their_names(opened: Open, name: str) -> None:
+    runner = opened(name)
+    assert runner.inputs[0].axes == ("batch", "samples")
+    assert {port.name: port.axes for port in runner.outputs}["framewise"] == ("batch", "frames", 527)
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_core_ml_takes_one_clip_of_any_length(opened: Open, name: str) -> None:
+    assert opened(name).inputs[0].axes == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "said"),
+    [
+        ("onnxruntime", {"sound": (1, 9920)}, "waveform"),
+        ("tract", {"sound": (1, 9920)}, "waveform"),
+        ("stored", {"sound": (1, 9920)}, "waveform"),
+        ("onnxruntime", {"waveform": (1, 9920), "more": (1,)}, "more"),
+        ("tract", {"waveform": (1, 9920), "more": (1,)}, "more"),
+        ("stored", {"waveform": (1, 9920), "more": (1,)}, "more"),
+        ("onnxruntime", {"waveform": (9920,)}, "rank"),
+        ("tract", {"waveform": (9920,)}, "tract"),
+        ("stored", {"waveform": (9920,)}, "shape"),
+        ("onnxruntime", {"waveform": (1, 100)}, "Pad"),
+        ("stored", {"waveform": (1, 100)}, "9920"),
+        ("stored", {"waveform": (2, 9920)}, "shape"),
+    ],
+)
+def test_what_a_runtime_refuses_is_a_runner_error(
+    opened: Open, name: str, inputs: dict[str, tuple[int, ...]], said: str
+) -> None:
+    with pytest.raises(RunnerError, match=said) as caught:
+        opened(name).run({key: np.zeros(shape, np.float32) for key, shape in inputs.items()})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ONNX_RUNTIMES)
+@pytest.mark.parametrize("content", [b"\xff" * 100, b"no model", b""], ids=["noise", "text", "empty"])
+def test_a_damaged_onnx_file_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / "bad.onnx").write_bytes(content)
+    with pytest.raises(RunnerError, match="cannot load it"):
+        _runtime(name).open(tmp_path / "bad.onnx")
+
+
+@pytest.mark.parametrize("name", ONNX_RUNTIMES)
+def test_a_truncated_onnx_file_is_refused(tmp_path: Path, made_pann: Any, name: str) -> None:
+    (tmp_path / "half.onnx").write_bytes(made_pann.onnx.read_bytes()[:1_000_000])
+    with pytest.raises(RunnerError, match="cannot load it"):
+        _runtime(name).open(tmp_path / "half.onnx")
+
+
+@pytest.mark.parametrize("name", EXECUTORS)
+def test_a_folder_that_is_no_package_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "bad.mlpackage").mkdir()
+    with pytest.raises(RunnerError, match=r"bad\.mlpackage"):
+        _runtime(name).open(tmp_path / "bad.mlpackage")
+
+
+def test_an_operator_that_fails_is_told_once_and_not_on_stderr(opened: Open, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RunnerError):
+        opened("onnxruntime").run({"waveform": np.zeros((1, 100), np.float32)})
+    assert capfd.readouterr() == ("", "")
+
+
+def test_apples_runtime_is_refused_where_it_is_not(tmp_path: Path, made_pann: Any) -> None:
+    if _runtime("coreml").absent() is None:
+        pytest.skip("Apple's runtime is here")
+    with pytest.raises(RunnerError, match="Core ML"):
+        _runtime("coreml").open(made_pann.mlpackage).run({"waveform": np.zeros((1, 9920), np.float32)})
+
+
+def test_tract_keeps_its_plans_by_shape(opened: Open) -> None:
+    """Two rows of different sounds, one by one and together, in any order of lengths."""
+    runner = opened("tract")
+    rows = np.stack([rich(9920, 32000, seed) for seed in (1, 2)])
+    together = runner.run({"waveform": rows})
+    runner.run({"waveform": rich(12345, 32000)[None]})
+    for row in range(2):
+        alone = runner.run({"waveform": rows[row : row + 1]})
+        np.testing.assert_allclose(alone["clipwise"][0], together["clipwise"][row], rtol=0, atol=1e-5)
+
+
+def test_onnx_outputs_keep_the_order_of_the_graph(tmp_path: Path) -> None:
+    """tract names outputs by their nodes; two outputs that are told apart only by their order must not be swapped."""
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Neg", ["x"], ["b"]), onnx.helper.make_node("Abs", ["x"], ["a"])],
+        "two",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 2])],
+        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", 2]) for name in ("a", "b")],
+    )
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_operatorsetid("", 17)], ir_version=8),
+        tmp_path / "two.onnx",
+    )
+    x = np.array([[-1.0, 2.0]], np.float32)
+    for name in ONNX_RUNTIMES:
+        results = _runtime(name).open(tmp_path / "two.onnx").run({"x": x})
+        np.testing.assert_array_equal(results["a"], np.abs(x))
+        np.testing.assert_array_equal(results["b"], -x)
+
+
+def test_pytorch_answers_by_name_without_gradients() -> None:
+    class Double(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factor = torch.nn.Parameter(torch.tensor(2.0))
+
+        def forward(self, waveform: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"twice": self.factor * waveform}
+
+    results = answers(Double(), {"anything": np.ones((1, 3), np.float32)})
+    assert list(results) == ["twice"]
+    np.testing.assert_array_equal(results["twice"], np.full((1, 3), 2, np.float32))
+
+
+def test_runtimes_are_known_by_the_artifacts_ending() -> None:
+    assert [runtime.name for runtime in runtimes_for(Path("a/model.onnx"))] == ["onnxruntime", "tract"]
+    assert [runtime.name for runtime in runtimes_for(Path("a/model.mlpackage"))] == ["coreml", "stored", "float32"]
+    with pytest.raises(UserError, match=r"must end in \.onnx or \.mlpackage"):
+        runtimes_for(Path("a/model.tflite"))
+
+
+def test_the_first_runtime_that_is_here_is_chosen(made_pann: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose(made_pann.onnx).name == "onnxruntime"
+    assert choose(made_pann.onnx, "tract").name == "tract"
+    monkeypatch.setattr(registry.sys, "platform", "linux")
+    assert choose(made_pann.mlpackage).name == choose(made_pann.mlpackage, "coreml").name == "stored"
+    monkeypatch.setattr(registry.sys, "platform", "darwin")
+    assert choose(made_pann.mlpackage).name == choose(made_pann.mlpackage, "coreml").name == "coreml"
+
+
+def test_a_runtime_that_cannot_run_it_is_refused(
+    made_pann: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="cannot be run by coreml; choose onnxruntime or tract"):
+        choose(made_pann.onnx, "coreml")
+    with pytest.raises(UserError, match="no such file"):
+        choose(tmp_path / "model.onnx")
+    monkeypatch.setattr(registry, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match="pip install tract"):
+        choose(made_pann.onnx, "tract")
+
+
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [("first\nsecond", "first"), ("\n  only  \n", "only"), ("", "ValueError"), ("x" * 500, "x" * 300)],
+)
+def test_long_messages_of_runtimes_are_shortened(message: str, kept: str) -> None:
+    assert shortened(ValueError(message)) == kept
