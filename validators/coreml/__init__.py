@@ -1,4 +1,4 @@
-"""An executor for Core ML ML programs that needs no Mac: reads the saved package and runs it op by op."""
+"""Runs Core ML ML programs without a Mac: reads the saved package and executes it op by op."""
 
 from validators.coreml.accumulation import AccumulationBound, accumulation_bounds
 from validators.coreml.errors import (
