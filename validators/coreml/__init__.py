@@ -1,4 +1,4 @@
-"""Runs Core ML ML programs without a Mac: reads the saved package and executes it op by op."""
+"""Runs ML programs of Core ML without a Mac: reads the saved package and executes it op by op."""
 
 from validators.coreml.accumulation import AccumulationBound, accumulation_bounds
 from validators.coreml.errors import (
