@@ -1,0 +1,219 @@
+"""Shapes that values take for given input shapes, as far as the file makes them certain.
+
+A size is what the file declares or, where that is flexible, what the op's own arithmetic makes of its operands. Ops
+that are not listed here, shapes that the program computes and whatever depends on these stay unknown (None): a rule
+may then claim nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
+from math import prod
+
+from validators.coreml.rules.families import family
+from validators.coreml.rules.program import Op, Program, Shape, Value
+
+Shapes = dict[Value, Shape | None]
+_Rule = Callable[[Op, Shapes], Shape | None]
+
+
+def settings(program: Program) -> list[dict[str, Shape]]:
+    """Input shapes by name that the description admits, at the ends of what is flexible.
+
+    Ranges give their least and greatest sizes, enumerated shapes all of them; several inputs change together.
+    """
+    extremes = {feature.name: feature.extremes() for feature in program.features if feature.kind == "multiArrayType"}
+    count = max(map(len, extremes.values()), default=1)
+    return [{name: shapes[min(index, len(shapes) - 1)] for name, shapes in extremes.items()} for index in range(count)]
+
+
+def shapes(program: Program, inputs: Mapping[str, Shape]) -> Shapes:
+    """The shape of every value for these shapes of the inputs; a shape of None is an unknown rank."""
+    found: Shapes = {value: _agreed(value.type.shape, inputs.get(value.name)) for value in program.inputs}
+    for op in program.ops:
+        derived = _derived(op, found)
+        for index, value in enumerate(op.outputs):
+            found[value] = _agreed(value.type.shape, derived if index == 0 else None)
+    return found
+
+
+def _derived(op: Op, found: Shapes) -> Shape | None:
+    if op.type not in _DERIVED:
+        return None
+    try:
+        return _DERIVED[op.type](op, found)
+    except (IndexError, TypeError, ValueError, ZeroDivisionError):
+        return None  # operands that do not go together make no shape; what is wrong with them is for the rules to say
+
+
+def _agreed(declared: Shape | None, derived: Shape | None) -> Shape | None:
+    """The declared sizes, with the derived ones where those are flexible."""
+    if declared is None:
+        return derived
+    if derived is None or len(derived) != len(declared):
+        return declared
+    return tuple(known if known is not None else size for known, size in zip(declared, derived, strict=True))
+
+
+def _shape(op: Op, name: str, found: Shapes) -> Shape | None:
+    value = op.input(name)
+    return None if value is None else found.get(value, value.type.shape)
+
+
+def _unchanged(op: Op, found: Shapes) -> Shape | None:
+    return _shape(op, "x", found)
+
+
+def _broadcast(op: Op, found: Shapes) -> Shape | None:
+    x, y = _shape(op, "x", found), _shape(op, "y", found)
+    if x is None or y is None:
+        return None
+    pairs = zip_longest(reversed(x), reversed(y), fillvalue=1)
+    return tuple(reversed([_wider(a, b) for a, b in pairs]))
+
+
+def _wider(a: int | None, b: int | None) -> int | None:
+    """The size of two dimensions that broadcast; an unknown one may still be 1."""
+    if a == 1 or a == b:
+        return b
+    if b == 1 or b is None:
+        return a
+    return b if a is None else None
+
+
+def _expand_dims(op: Op, found: Shapes) -> Shape | None:
+    x, axes = _shape(op, "x", found), op.constant("axes")
+    if x is None or axes is None:
+        return None
+    rank = len(x) + len(axes)
+    added = {axis % rank for axis in axes}
+    rest = iter(x)
+    return tuple(1 if axis in added else next(rest) for axis in range(rank))
+
+
+def _squeeze(op: Op, found: Shapes) -> Shape | None:
+    x, axes = _shape(op, "x", found), op.constant("axes")
+    if x is None or (axes is None and None in x):
+        return None
+    dropped = {axis for axis, size in enumerate(x) if size == 1} if axes is None else {axis % len(x) for axis in axes}
+    return tuple(size for axis, size in enumerate(x) if axis not in dropped)
+
+
+def _transpose(op: Op, found: Shapes) -> Shape | None:
+    x, perm = _shape(op, "x", found), op.constant("perm")
+    return None if x is None or perm is None else tuple(x[axis] for axis in perm)
+
+
+def _reshape(op: Op, found: Shapes) -> Shape | None:
+    """A 0 copies a size, which MIL allows only where the ranks agree; one -1 takes what is left."""
+    x, target = _shape(op, "x", found), op.constant("shape")
+    if x is None or target is None:
+        return None
+    sizes = [x[axis] if size == 0 and axis < len(x) else size for axis, size in enumerate(target)]
+    known = [size for size in sizes if size != -1]
+    if -1 not in sizes or None in known or None in x:
+        return tuple(None if size == -1 else size for size in sizes)
+    left = prod(size for size in x if size is not None) // max(prod(size for size in known if size is not None), 1)
+    return tuple(left if size == -1 else size for size in sizes)
+
+
+def _concat(op: Op, found: Shapes) -> Shape | None:
+    parts = [found.get(value, value.type.shape) for value in op.inputs.get("values", ())]
+    axis = op.constant("axis")
+    known = [part for part in parts if part is not None]
+    if axis is None or not known or len(known) < len(parts) or op.constant("interleave", False):
+        return None
+    sizes = [part[axis] for part in known]
+    total = None if None in sizes else sum(size for size in sizes if size is not None)
+    first = known[0]
+    return tuple(total if index == axis % len(first) else size for index, size in enumerate(first))
+
+
+def _pad(op: Op, found: Shapes) -> Shape | None:
+    x, amounts = _shape(op, "x", found), op.constant("pad")
+    if x is None or amounts is None or len(amounts) > 2 * len(x):
+        return None
+    pairs = [0] * (2 * len(x) - len(amounts)) + amounts
+    return tuple(None if size is None else size + pairs[2 * i] + pairs[2 * i + 1] for i, size in enumerate(x))
+
+
+def _reduced(op: Op, found: Shapes) -> Shape | None:
+    x = _shape(op, "x", found)
+    if x is None:
+        return None
+    axes = {axis % len(x) for axis in op.constant("axes", list(range(len(x))))}
+    if op.constant("keep_dims", False):
+        return tuple(1 if axis in axes else size for axis, size in enumerate(x))
+    return tuple(size for axis, size in enumerate(x) if axis not in axes)
+
+
+def _linear(op: Op, found: Shapes) -> Shape | None:
+    x, weight = _shape(op, "x", found), _shape(op, "weight", found)
+    return None if x is None or weight is None else (*x[:-1], weight[0])
+
+
+def _matmul(op: Op, found: Shapes) -> Shape | None:
+    x, y = _shape(op, "x", found), _shape(op, "y", found)
+    if x is None or y is None or min(len(x), len(y)) < 2 or len(x) != len(y):
+        return None
+    rows = x[-1] if op.constant("transpose_x", False) else x[-2]
+    columns = y[-2] if op.constant("transpose_y", False) else y[-1]
+    return (*(_wider(a, b) for a, b in zip(x[:-2], y[:-2], strict=True)), rows, columns)
+
+
+def _conv(op: Op, found: Shapes) -> Shape | None:
+    x, weight = _shape(op, "x", found), _shape(op, "weight", found)
+    if x is None or weight is None or len(x) != len(weight):
+        return None
+    kernel = [size for size in weight[2:] if size is not None]
+    return (x[0], weight[0], *_windows(op, x[2:], kernel))
+
+
+def _pool(op: Op, found: Shapes) -> Shape | None:
+    x, kernel = _shape(op, "x", found), op.constant("kernel_sizes")
+    return None if x is None or kernel is None else (*x[:2], *_windows(op, x[2:], kernel))
+
+
+def _windows(op: Op, sizes: Shape, kernel: Sequence[int]) -> Shape:
+    """The number of windows along each spatial dimension."""
+    spatial = len(sizes)
+    strides, dilations = op.constant("strides", [1] * spatial), op.constant("dilations", [1] * spatial)
+    pads, ceil = op.constant("pad", [0] * 2 * spatial), op.constant("ceil_mode", False)
+    kind = op.constant("pad_type", "valid")
+    return tuple(
+        _count(kind, size, (kernel[i] - 1) * dilations[i] + 1, strides[i], pads[2 * i], pads[2 * i + 1], ceil)
+        for i, size in enumerate(sizes)
+    )
+
+
+def _count(kind: str, size: int | None, kernel: int, stride: int, before: int, after: int, ceil: bool) -> int | None:
+    """Windows along one dimension, as MIL's convolutions and pools count them; `kernel` with its dilation."""
+    if size is None:
+        return None
+    if kind in ("same", "same_lower"):
+        return -(-size // stride)
+    if kind == "valid":
+        before = after = 0
+    room = size + before + after - kernel
+    if not ceil:
+        return room // stride + 1
+    count = -(-room // stride) + 1
+    # A window that would begin in the padding at the end is left out.
+    return count - 1 if (before or after) and (count - 1) * stride >= size + before else count
+
+
+_DERIVED: dict[str, _Rule] = {
+    **dict.fromkeys(family("elementwise_unary") | family("activation") | family("normalization"), _unchanged),
+    **dict.fromkeys(family("elementwise_binary"), _broadcast),
+    **dict.fromkeys(family("reduction") - {"reduce_argmax", "reduce_argmin"}, _reduced),
+    **dict.fromkeys(family("pool"), _pool),
+    **dict.fromkeys(("cumsum", "identity", "reverse"), _unchanged),
+    "concat": _concat,
+    "conv": _conv,
+    "expand_dims": _expand_dims,
+    "linear": _linear,
+    "matmul": _matmul,
+    "pad": _pad,
+    "reshape": _reshape,
+    "squeeze": _squeeze,
+    "transpose": _transpose,
+}
