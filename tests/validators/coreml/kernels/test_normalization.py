@@ -69,9 +69,7 @@ def test_local_response_norm(run_op, rng, shape, size):
     result = run_op(
         "local_response_norm", {"x": x}, size=size, alpha=np.float32(0.5), beta=np.float32(0.7), k=np.float32(2.0)
     )
-    padded = np.pad(
-        np.square(x.astype(np.float64)), [(0, 0), ((size - 1) // 2,) * 2, *[(0, 0)] * (len(shape) - 2)]
-    )
+    padded = np.pad(np.square(x.astype(np.float64)), [(0, 0), ((size - 1) // 2,) * 2, *[(0, 0)] * (len(shape) - 2)])
     sums = sum(padded[:, shift : shift + x.shape[1]] for shift in range((size - 1) // 2 * 2 + 1))
     np.testing.assert_allclose(result, x / (2.0 + 0.5 / size * sums) ** 0.7, rtol=1e-5)
 
