@@ -56,11 +56,16 @@ def check_values(
 
 
 def _admits(runner: Runner, inputs: Mapping[str, np.ndarray]) -> bool:
-    """Whether the shapes fit the fixed axes; rows of a batch may run one by one."""
+    """Whether the lengths fit the fixed ones; rows of a batch may run one by one.
+
+    An input of another name or rank is for the runtime to refuse: it is no matter of length.
+    """
+    known = [(port.axes, inputs[port.name].shape) for port in runner.inputs if port.name in inputs]
     return all(
-        all(axis in (size, None) or isinstance(axis, str) for axis, size in zip(port.axes[1:], shape[1:], strict=True))
-        for port in runner.inputs
-        for shape in [inputs[port.name].shape]
+        axis in (size, None) or isinstance(axis, str)
+        for axes, shape in known
+        if len(axes) == len(shape)
+        for axis, size in zip(axes[1:], shape[1:], strict=True)
     )
 
 
