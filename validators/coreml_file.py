@@ -23,12 +23,15 @@ def check_coreml_file(
     path: Path, tensor: Input, outputs: tuple[Output, ...], precision: Precision, samples: int | None
 ) -> list[Check]:
     """One check a property; `samples` is the fixed length, or None where the length is free between the bounds."""
-    spec = ct.utils.load_spec(str(path))
+    try:
+        spec = ct.utils.load_spec(str(path))
+    except Exception as error:  # its readers raise plain and protobuf errors alike
+        return [_check(path, precision, "file", iter([f"is no readable package: {error}"]))]
     return [
         _check(path, precision, "file", _form_faults(spec)),
         _check(path, precision, "names", _name_faults(spec, tensor, outputs)),
         _check(path, precision, "dtype", _dtype_faults(spec)),
-        _check(path, precision, "axes", _axis_faults(spec, tensor, samples)),
+        _check(path, precision, "axes", _axis_faults(spec, tensor, outputs, samples)),
         _check(path, precision, "metadata", _metadata_faults(path, spec, precision)),
     ]
 
@@ -72,14 +75,27 @@ def _dtype_faults(spec: Any) -> Iterator[str]:
             yield f"{feature.name} is not float32"
 
 
-def _axis_faults(spec: Any, tensor: Input, samples: int | None) -> Iterator[str]:
-    array = spec.description.input[0].type.multiArrayType
-    bounds = [(size.lowerBound, size.upperBound) for size in array.shapeRange.sizeRanges]
-    found = bounds or [(size, size) for size in array.shape]
-    length = (samples, samples) if samples else (tensor.least_samples, tensor.most_samples)
-    expected = [length if axis == "samples" else (1, 1) for axis in tensor.axes]
-    if found != expected:
-        yield f"{tensor.name} takes {found}, expected {expected} (least and most of each axis)"
+def _axis_faults(spec: Any, tensor: Input, outputs: tuple[Output, ...], samples: int | None) -> Iterator[str]:
+    arrays = {port.name: port.type.multiArrayType for port in (*spec.description.input, *spec.description.output)}
+    if tensor.name in arrays:
+        array = arrays[tensor.name]
+        bounds = [(size.lowerBound, size.upperBound) for size in array.shapeRange.sizeRanges]
+        found = bounds or [(size, size) for size in array.shape]
+        length = (samples, samples) if samples else (tensor.least_samples, tensor.most_samples)
+        expected = [length if axis == "samples" else (1, 1) for axis in tensor.axes]
+        if found != expected:
+            yield f"{tensor.name} takes {found}, expected {expected} (least and most of each axis)"
+    for output in outputs:
+        # A shape that depends on a free length is not declared.
+        shape = list(arrays[output.name].shape) if output.name in arrays else []
+        if shape and not _fits(shape, output.axes):
+            yield f"{output.name} has shape {shape}, expected {list(output.axes)}"
+
+
+def _fits(shape: list[int], axes: tuple[str | int, ...]) -> bool:
+    return len(shape) == len(axes) and all(
+        isinstance(axis, str) or axis == size for axis, size in zip(axes, shape, strict=True)
+    )
 
 
 def _metadata_faults(path: Path, spec: Any, precision: Precision) -> Iterator[str]:

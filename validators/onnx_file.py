@@ -16,15 +16,17 @@ _FLOAT = onnx.TensorProto.FLOAT
 
 def check_onnx_file(path: Path, tensor: Input, outputs: tuple[Output, ...], opset: int) -> list[Check]:
     """One check a property; a failed one says what was found and what was expected."""
-    model = onnx.load(str(path), load_external_data=False)
-    checks = [
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf has its own errors
+        return [_check(path, "file", iter([f"is no ONNX model, or only a part of one: {error}"]))]
+    return [
         _check(path, "file", _form_faults(path, model, opset)),
         _check(path, "names", _name_faults(model, tensor, outputs)),
         _check(path, "dtype", _dtype_faults(model)),
         _check(path, "axes", _axis_faults(model, tensor, outputs)),
         _check(path, "metadata", _metadata_faults(path, model)),
     ]
-    return checks
 
 
 def _check(path: Path, kind: str, faults: Iterator[str]) -> Check:
