@@ -8,16 +8,33 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from convert import manifest as manifests
 from convert.manifest import MANIFEST, FileEntry
 from recipes.base.errors import UserError
 
 
 def check_target(target: Path) -> None:
     """UserError when writing to `target` would destroy something that this command did not make."""
-    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
-        raise UserError(f"{target}: holds other files and no {MANIFEST}; choose another folder with -o, or empty it")
-    if target.exists() and not target.is_dir():
+    if not target.exists():
+        return
+    if not target.is_dir():
         raise UserError(f"{target}: is a file; choose a folder with -o")
+    if Path.cwd().is_relative_to(target.resolve()):
+        raise UserError(f"{target}: the current folder cannot be replaced; choose one inside or beside it with -o")
+    if foreign := _foreign(target):
+        raise UserError(
+            f"{target}: holds {foreign}, which this command did not make; choose another folder with -o, or empty it"
+        )
+
+
+def _foreign(folder: Path) -> str | None:
+    """A file that an earlier run did not make. A file called manifest.json proves nothing: many tools write one."""
+    try:
+        made = {MANIFEST, *manifests.read(folder).files}
+    except UserError:
+        made = set()
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
+    return next((name for name in files if name not in made), None)
 
 
 @contextmanager
