@@ -107,10 +107,10 @@ def enumerated_inputs(program: Program) -> Iterator[Finding]:
 def identifier(program: Program) -> Iterator[Finding]:
     if not _IDENTIFIER.fullmatch(program.function):
         yield Finding(program.function, "function", "is no identifier")
-    described = [(feature.name, "input") for feature in program.features]
-    described += [(feature.name, "output") for feature in program.results]
-    values = [(value.name, "input") for value in program.inputs]
-    values += [(value.name, op.type) for op in program.ops for value in op.outputs]
-    for name, kind in dict.fromkeys(described + values):
+    kinds = {feature.name: "output" for feature in program.results}
+    kinds |= {feature.name: "input" for feature in program.features}
+    kinds |= {value.name: "input" for value in program.inputs}
+    kinds |= {value.name: op.type for op in program.ops for value in op.outputs}
+    for name, kind in kinds.items():
         if not _IDENTIFIER.fullmatch(name):
             yield Finding(name, kind, "is no identifier")
