@@ -51,7 +51,7 @@ def card(manifest: Manifest) -> str:
     """The text; it depends on the manifest alone."""
     tensor = manifest.input
     coreml = manifest.artifacts.get("model.mlpackage")
-    samples = (coreml and coreml.samples) or tensor.default_samples
+    samples = (coreml and coreml.size) or tensor.default
     fill = {
         "samples": samples,
         "sample_rate": manifest.sample_rate,
@@ -66,7 +66,7 @@ def card(manifest: Manifest) -> str:
         f"# {manifest.title}",
         f"Made from {_WEIGHTS[manifest.weights]} (`{manifest.checkpoint_file}`, SHA-256 "
         f"`{manifest.checkpoint_sha256}`) by `{manifest.command}`. Licence of the weights: {manifest.licence}.",
-        f"Input `{tensor.name}` {_axes(tensor.axes)}, float32, at least {tensor.least_samples} samples: "
+        f"Input `{tensor.name}` {_axes(tensor.axes)}, float32, at least {tensor.least} samples: "
         f"{tensor.description}.",
         f"| output | axes | what it is |\n|---|---|---|\n{rows}",
         "`labels.json` names the classes in order. `reference.json` holds the answers of the PyTorch model to the "
@@ -76,9 +76,9 @@ def card(manifest: Manifest) -> str:
     ]
     if coreml is not None:
         length = (
-            f"exactly {coreml.samples} samples"
-            if coreml.samples
-            else f"{tensor.least_samples} to {tensor.most_samples} samples"
+            f"exactly {coreml.size} samples"
+            if coreml.size
+            else f"{tensor.least} to {tensor.most} samples"
         )
         parts.append(_COREML.format(**fill).strip())
         parts.append(f"The package takes one clip of {length} and computes in {coreml.precision}.")

@@ -24,11 +24,11 @@ class FileEntry:
 
 @dataclass(frozen=True, config=STRICT)
 class Artifact:
-    """How an artifact was made. `opset` is ONNX's; `samples` is a fixed length, None where it is free."""
+    """How an artifact was made. `opset` is ONNX's; `size` fixes the input's last axis, None where it is free."""
 
     precision: Precision
     opset: int | None = None
-    samples: int | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True, config=STRICT)

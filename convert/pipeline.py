@@ -103,7 +103,7 @@ def make(request: Request, step: Step) -> Made:
             checks += _against_exported(exported, simplified, cases, variant)
             checks += _sweep(folder / ONNX, weighted.model, variant)
         if "coreml" in request.formats:
-            artifacts[COREML] = Artifact(request.precision, samples=samples)
+            artifacts[COREML] = Artifact(request.precision, size=samples)
             with step("Core ML"):
                 notes = _write_coreml(folder, lowered, variant, facts, artifacts[COREML])
             if request.precision == "fp16":
@@ -149,7 +149,7 @@ def _against_exported(
 def _sweep(path: Path, model: nn.Module, variant: Variant) -> list[Check]:
     """Batches of 1, 2 and 3 at the shortest, an odd, a 1 s and the default length, in every runtime that is here."""
     tensor = variant.input
-    lengths = (tensor.least_samples, 2 * tensor.least_samples + 1, variant.sample_rate, tensor.default_samples)
+    lengths = (tensor.least, 2 * tensor.least + 1, variant.sample_rate, tensor.default)
     cases = []
     for samples in lengths:
         rows = np.stack([rich(samples, variant.sample_rate, seed) for seed in (1, 2, 3)])
@@ -171,7 +171,7 @@ def _write_coreml(
     from exporters.coreml.convert import convert
     from exporters.coreml.package import save
 
-    converted = convert(lowered, variant, precision=artifact.precision, samples=artifact.samples)
+    converted = convert(lowered, variant, precision=artifact.precision, size=artifact.size)
     save(converted.model, folder / COREML, variant, facts, artifact.precision)
     return tuple(
         f"pad {pad.node}: {pad.mode} {pad.amounts or ''} by {pad.handler}: {pad.why}" for pad in converted.pads

@@ -55,8 +55,8 @@ def fixed_samples(request: Request, variant: Variant) -> int | None:
         raise UserError("--seconds fixes the length of Core ML's input; add --to coreml, or leave it out")
     bounds = variant.input
     samples = round(request.seconds * variant.sample_rate) if isfinite(request.seconds) else 0
-    if not bounds.least_samples <= samples <= bounds.most_samples:
-        least, most = (count / variant.sample_rate for count in (bounds.least_samples, bounds.most_samples))
+    if not bounds.least <= samples <= bounds.most:
+        least, most = (count / variant.sample_rate for count in (bounds.least, bounds.most))
         raise UserError(f"--seconds {request.seconds:g}: {variant.title} takes {least:g} to {most:g} s")
     return samples
 

@@ -59,7 +59,7 @@ def _check_file(path: Path, artifact: Artifact, tensor: Input, outputs: tuple[Ou
 
     from validators.coreml_file import check_coreml_file
 
-    return check_coreml_file(path, tensor, outputs, artifact.precision, artifact.samples)
+    return check_coreml_file(path, tensor, outputs, artifact.precision, artifact.size)
 
 
 def _checksums(folder: Path, manifest: Manifest) -> list[Check]:

@@ -20,9 +20,9 @@ _IOS16 = 7
 
 
 def check_coreml_file(
-    path: Path, tensor: Input, outputs: tuple[Output, ...], precision: Precision, samples: int | None
+    path: Path, tensor: Input, outputs: tuple[Output, ...], precision: Precision, size: int | None
 ) -> list[Check]:
-    """One check a property; `samples` is the fixed length, or None where the length is free between the bounds."""
+    """One check a property; `size` is that of the input's last axis where it is fixed, None where it is free."""
     try:
         spec = ct.utils.load_spec(str(path))
     except Exception as error:  # its readers raise plain and protobuf errors alike
@@ -31,7 +31,7 @@ def check_coreml_file(
         _check(path, precision, "file", _form_faults(spec)),
         _check(path, precision, "names", _name_faults(spec, tensor, outputs)),
         _check(path, precision, "dtype", _dtype_faults(spec)),
-        _check(path, precision, "axes", _axis_faults(spec, tensor, outputs, samples)),
+        _check(path, precision, "axes", _axis_faults(spec, tensor, outputs, size)),
         _check(path, precision, "metadata", _metadata_faults(path, spec, precision)),
     ]
 
@@ -75,14 +75,14 @@ def _dtype_faults(spec: Any) -> Iterator[str]:
             yield f"{feature.name} is not float32"
 
 
-def _axis_faults(spec: Any, tensor: Input, outputs: tuple[Output, ...], samples: int | None) -> Iterator[str]:
+def _axis_faults(spec: Any, tensor: Input, outputs: tuple[Output, ...], size: int | None) -> Iterator[str]:
     arrays = {port.name: port.type.multiArrayType for port in (*spec.description.input, *spec.description.output)}
     if tensor.name in arrays:
         array = arrays[tensor.name]
-        bounds = [(size.lowerBound, size.upperBound) for size in array.shapeRange.sizeRanges]
-        found = bounds or [(size, size) for size in array.shape]
-        length = (samples, samples) if samples else (tensor.least_samples, tensor.most_samples)
-        expected = [length if axis == "samples" else (1, 1) for axis in tensor.axes]
+        bounds = [(found.lowerBound, found.upperBound) for found in array.shapeRange.sizeRanges]
+        found = bounds or [(fixed, fixed) for fixed in array.shape]
+        least, most = (tensor.shape(1, size or bound) for bound in (tensor.least, tensor.most))
+        expected = list(zip(least, most, strict=True))
         if found != expected:
             yield f"{tensor.name} takes {found}, expected {expected} (least and most of each axis)"
     for output in outputs:

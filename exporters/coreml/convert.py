@@ -24,20 +24,20 @@ class Converted:
 
 
 def convert(
-    module: nn.Module, variant: Variant, *, precision: Precision = "mixed", samples: int | None = None
+    module: nn.Module, variant: Variant, *, precision: Precision = "mixed", size: int | None = None
 ) -> Converted:
     """A lowered module as an ML program for iOS 16: one clip in, all outputs as float32.
 
-    `samples` fixes the length; without it the length is free between the bounds of the configuration.
+    `size` fixes the input's last axis; without it that is free between the bounds of the configuration.
     """
     # Tracing, since torch.export cannot hold a free length for the pools' floor divisions, and coremltools' guide
     # still recommends it: https://apple.github.io/coremltools/docs-guides/source/convert-pytorch-workflow.html
     with quiet("coremltools"), torch.no_grad(), installed(variant.coreml.pads) as decisions:
-        traced = torch.jit.trace(module, torch.zeros(1, samples or variant.input.default_samples))
+        traced = torch.jit.trace(module, torch.zeros(variant.input.shape(1, size or variant.input.default)))
         model = ct.convert(
             traced,
             convert_to="mlprogram",
-            inputs=[ct.TensorType(variant.input.name, _shape(variant.input, samples), dtype=np.float32)],
+            inputs=[ct.TensorType(variant.input.name, _shape(variant.input, size), dtype=np.float32)],
             outputs=[ct.TensorType(output.name, dtype=np.float32) for output in variant.outputs],
             minimum_deployment_target=DEPLOYMENT_TARGET,
             compute_precision=compute_precision(precision, variant.coreml.float32_through),
@@ -46,6 +46,6 @@ def convert(
     return Converted(model, tuple(decisions))
 
 
-def _shape(tensor: Input, samples: int | None) -> ct.Shape:
-    length = samples or ct.RangeDim(tensor.least_samples, tensor.most_samples, tensor.default_samples)
-    return ct.Shape(tuple(length if axis == "samples" else 1 for axis in tensor.axes))
+def _shape(tensor: Input, size: int | None) -> ct.Shape:
+    *others, _ = tensor.shape(1, tensor.default)
+    return ct.Shape((*others, size or ct.RangeDim(tensor.least, tensor.most, tensor.default)))

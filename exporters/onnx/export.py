@@ -14,14 +14,14 @@ DEFAULT_OPSET = 17
 
 
 def export(module: nn.Module, variant: Variant, opset: int = DEFAULT_OPSET) -> onnx.ModelProto:
-    """The graph of a lowered module: (batch, samples) in, outputs and axes named as the configuration has them.
+    """The graph of a lowered module, its input, outputs and axes named as the configuration has them.
 
     Raises UserError when the opset is not one of 13 to 20.
     """
     if opset not in OPSETS:
         raise UserError(f"--opset {opset}: choose one from {OPSETS.start} to {OPSETS.stop - 1}")
     # Two rows and a length above the least one: torch.export takes a 1 for a constant.
-    example = torch.zeros(2, 3 * variant.input.least_samples)
+    example = torch.zeros(variant.input.shape(2, 3 * variant.input.least))
     program = torch.export.export(module, (example,), dynamic_shapes=(_dynamic_axes(variant),))
     with quiet("torch.onnx"):
         exported = torch.onnx.export(
@@ -43,12 +43,8 @@ def _dynamic_axes(variant: Variant) -> dict[int, object]:
     # Named `Dim`s make torch.export solve for their range and fail on the floor divisions of the pools
     # ("cannot be solved using solve_univariate_inequality"); `Dim.DYNAMIC` with bounds holds.
     dynamic = torch.export.Dim.DYNAMIC
-    bounds = {"samples": dynamic(min=variant.input.least_samples, max=variant.input.most_samples)}
-    return {
-        axis: bounds.get(name, dynamic(min=1, max=1024))
-        for axis, name in enumerate(variant.input.axes)
-        if isinstance(name, str)
-    }
+    last = len(variant.input.axes) - 1
+    return {0: dynamic(min=1, max=1024), last: dynamic(min=variant.input.least, max=variant.input.most)}
 
 
 def _drop_debris(model: onnx.ModelProto) -> None:

@@ -14,14 +14,17 @@ COREML_PREFIX = "org.soundport."
 
 @dataclass(frozen=True)
 class Facts:
-    """Enough to run an artifact on sound and to name its classes, without any other file."""
+    """Enough to run an artifact on sound and to name its classes, without any other file.
+
+    `least_size` is the least size of the input's last axis, `scores` the output that ranks the classes.
+    """
 
     model_type: str
     variant: str
     weights: Weights
     checkpoint_sha256: str
     sample_rate: int
-    least_samples: int
+    least_size: int
     scores: str
     labels: tuple[str, ...]
     author: str
@@ -41,7 +44,7 @@ def facts_of(variant: Variant, weights: Weights, checkpoint_sha256: str, labels:
         weights=weights,
         checkpoint_sha256=checkpoint_sha256,
         sample_rate=variant.sample_rate,
-        least_samples=variant.input.least_samples,
+        least_size=variant.input.least,
         scores=variant.scores,
         labels=labels,
         author=variant.author,
@@ -62,7 +65,7 @@ def from_strings(values: Mapping[str, str], origin: str) -> Facts:
             weights=cast(Weights, values["weights"]),
             checkpoint_sha256=values["checkpoint_sha256"],
             sample_rate=int(values["sample_rate"]),
-            least_samples=int(values["least_samples"]),
+            least_size=int(values["least_size"]),
             scores=values["scores"],
             labels=tuple(str(label) for label in labels),
             author=values["author"],

@@ -40,19 +40,29 @@ class Source:
 
 @dataclass(frozen=True, config=STRICT)
 class Input:
-    """A tensor that users feed. `axes` holds a name per axis that may change and a number per axis that may not."""
+    """A tensor that users feed. `axes` holds a name per axis that may change and a number per axis that may not.
+
+    The last axis is free between `least` and `most`: below the least, nothing is left after the pools; Core ML wants
+    an upper bound too. `default` is what examples show.
+    """
 
     name: Name
-    axes: tuple[Name | Annotated[int, Field(gt=0)], ...]
+    axes: Annotated[tuple[Name | Annotated[int, Field(gt=0)], ...], Field(min_length=2)]
     description: str
-    # The bounds of the sample axis: below the least, nothing is left after the pools; Core ML wants an upper one too.
-    least_samples: Annotated[int, Field(gt=0)]
-    most_samples: Annotated[int, Field(gt=0)]
-    default_samples: Annotated[int, Field(gt=0)]
+    least: Annotated[int, Field(gt=0)]
+    default: Annotated[int, Field(gt=0)]
+    most: Annotated[int, Field(gt=0)]
 
     def __post_init__(self) -> None:
-        if not self.least_samples <= self.default_samples <= self.most_samples:
-            raise ValueError("needs least_samples <= default_samples <= most_samples")
+        if not self.least <= self.default <= self.most:
+            raise ValueError("needs least <= default <= most")
+        if not isinstance(self.axes[-1], str):
+            raise ValueError("needs a name for its last axis, which is the one that changes")
+
+    def shape(self, batch: int, size: int) -> tuple[int, ...]:
+        """With these sizes of the first and the last axis."""
+        middle = tuple(axis for axis in self.axes[1:-1] if isinstance(axis, int))
+        return (batch, *middle, size)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -67,7 +67,7 @@ def test_synthetic_weights_are_the_same_for_any_number_of_threads(
 def test_outputs_are_what_the_configuration_says(variant: Variant, synthetic: dict[str, dict[str, Tensor]]) -> None:
     model = recipe.faithful_model(variant, synthesized(variant, synthetic))
     sizes: dict[str, int] = {}
-    for batch, samples in ((1, variant.input.least_samples), (3, variant.input.least_samples + 12345)):
+    for batch, samples in ((1, variant.input.least), (3, variant.input.least + 12345)):
         waveform = np.stack([sound.rich(samples, variant.sample_rate, seed) for seed in range(batch)])
         outputs = model(torch.from_numpy(waveform))
         assert list(outputs) == [output.name for output in variant.outputs]

@@ -18,17 +18,17 @@ FLOAT16 = FeatureTypes_pb2.ArrayFeatureType.FLOAT16
 
 @pytest.fixture(scope="module")
 def check(made_pann: Any, pann: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Check]]:
-    """`check(doctor, precision, samples)`: the checks of the made package by kind, after `doctor` changed its spec."""
+    """`check(doctor, precision, size)`: the checks of the made package by kind, after `doctor` changed its spec."""
     package = copytree(made_pann.mlpackage, tmp_path_factory.mktemp("doctored") / "model.mlpackage")
     path = package / "Data" / "com.apple.CoreML" / "model.mlmodel"
     made = ct.utils.load_spec(str(made_pann.mlpackage)).SerializeToString()
 
-    def run(doctor: Doctor = lambda _: None, precision: Any = "mixed", samples: int | None = None) -> dict[str, Check]:
+    def run(doctor: Doctor = lambda _: None, precision: Any = "mixed", size: int | None = None) -> dict[str, Check]:
         path.write_bytes(made)
         spec = ct.utils.load_spec(str(package))
         doctor(spec)
         path.write_bytes(spec.SerializeToString())
-        checks = check_coreml_file(package, pann.input, pann.outputs, precision, samples)
+        checks = check_coreml_file(package, pann.input, pann.outputs, precision, size)
         return {check.kind: check for check in checks}
 
     return run
@@ -96,7 +96,7 @@ def test_another_precision_than_was_asked_for_is_told(check: Any) -> None:
 
 
 def test_a_free_length_where_a_fixed_one_was_asked_for_is_told(check: Any) -> None:
-    assert "expected [(1, 1), (32000, 32000)]" in check(samples=32000)["axes"].message
+    assert "expected [(1, 1), (32000, 32000)]" in check(size=32000)["axes"].message
 
 
 def test_what_is_no_package_fails_without_a_traceback(tmp_path: Path, made_pann: Any, pann: Any) -> None:

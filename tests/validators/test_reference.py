@@ -26,7 +26,7 @@ SIZES = {"framewise": CLASSES, "melspec": MELS}
 BY_NAME = {output.name: output for output in PANN.outputs}
 VARIANT = replace(
     PANN,
-    input=replace(PANN.input, least_samples=320, default_samples=640, most_samples=64000),
+    input=replace(PANN.input, least=320, default=640, most=64000),
     outputs=(
         replace(BY_NAME["clipwise"], axes=("batch", CLASSES)),
         replace(BY_NAME["framewise"], axes=("batch", "frames", CLASSES)),
@@ -417,7 +417,7 @@ def test_built_in_cases_are_extreme_and_of_the_lengths_they_say() -> None:
     assert all(case.waveform.dtype == np.float32 for case in built.values())
     assert built["rich"].waveform.shape == (1, 32000)
     assert built["odd_length"].waveform.shape[1] % 2 == 1
-    assert built["shortest"].waveform.shape == (1, PANN.input.least_samples)
+    assert built["shortest"].waveform.shape == (1, PANN.input.least)
     assert not built["silence"].waveform.any()
     assert set(np.unique(built["full_scale_square"].waveform)) == {-1, 1}
     assert 0 < np.abs(built["very_quiet_noise"].waveform).max() <= np.float32(1e-5)
@@ -425,7 +425,7 @@ def test_built_in_cases_are_extreme_and_of_the_lengths_they_say() -> None:
     assert len(pair) == 2
     assert pair.shape[1] % 2 == 1
     assert abs(np.asarray(np.corrcoef(pair))[0, 1]) < 0.3
-    assert min(case.waveform.shape[1] for case in built.values()) == PANN.input.least_samples
+    assert min(case.waveform.shape[1] for case in built.values()) == PANN.input.least
 
 
 def test_seconds_set_all_lengths_but_the_odd_and_the_shortest() -> None:

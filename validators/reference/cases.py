@@ -33,7 +33,7 @@ def built_in(variant: Variant, seconds: float | None = None) -> list[SoundCase]:
     enough that the dump holds all elements. Raises UserError for seconds that the variant does not take.
     """
     rate = variant.sample_rate
-    least, most = variant.input.least_samples, variant.input.most_samples
+    least, most = variant.input.least, variant.input.most
     if seconds is not None and not (isfinite(seconds) and least <= round(seconds * rate) <= most):
         raise UserError(f"{variant.name}: takes {least / rate:g} to {most / rate:g} s, not {seconds:g}; choose another")
 
@@ -65,5 +65,5 @@ def from_audio(variant: Variant, name: str, waveform: NDArray[np.float32]) -> So
     length that the variant does not take and for samples that are not finite.
     """
     bounds = variant.input
-    batch = audio.check(waveform, variant.sample_rate, bounds.least_samples, bounds.most_samples, origin=name)
+    batch = audio.check(waveform, variant.sample_rate, bounds.least, bounds.most, origin=name)
     return SoundCase(re.sub(r"[^A-Za-z0-9_-]+", "_", name) or "_", f"Sound file {name}", batch, whole=False)

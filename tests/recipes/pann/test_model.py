@@ -67,7 +67,7 @@ def test_wrong_weights_do_not_agree(pann_checkpoint: Path, shared: Path) -> None
 
 @pytest.mark.parametrize("samples", [9919, 5000, 513])
 def test_too_short_raises(samples: int, model: nn.Module) -> None:
-    assert VARIANT.input.least_samples == 9920
+    assert VARIANT.input.least == 9920
     with pytest.raises(RuntimeError):
         model(torch.zeros(1, samples))
 
