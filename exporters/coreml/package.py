@@ -48,4 +48,6 @@ def _pin_bytes(path: Path) -> None:
     spec_path = path / "Data" / "com.apple.CoreML" / "model.mlmodel"
     spec = Model_pb2.Model()
     spec.ParseFromString(spec_path.read_bytes())
+    # A new file, with any new file's rights: coremltools leaves one that its owner alone can read.
+    spec_path.unlink()
     spec_path.write_bytes(spec.SerializeToString(deterministic=True))
