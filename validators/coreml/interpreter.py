@@ -112,7 +112,9 @@ def run_step(
     except CoreMLError:
         raise  # an op of a nested block already says where, an observer of one knows why
     except Exception as error:
-        raise ExecutionError(f"{where}: {type(error).__name__}: {error}") from error
+        # The sentence is Core ML's own, which callers of coremltools look for.
+        said = "Unable to compute the prediction using ML Program"
+        raise ExecutionError(f"{where}: {said}: {type(error).__name__}: {error}") from error
     if not isinstance(results, tuple):
         results = (results,)
     rounded_results = []
