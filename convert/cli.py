@@ -164,6 +164,29 @@ def check(
         _report(checks, as_json, verbose, folder=str(folder))
 
 
+@app.command()
+def inspect(
+    package: Annotated[Path, typer.Argument(help="A .mlpackage.")],
+    hazards: Annotated[
+        bool,
+        typer.Option("--hazards", help="Also run the reference cases beside it, and list what float16 cannot hold."),
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show a Core ML package: inputs, outputs, ops, precision by region, size, and broken rules of the runtime."""
+    with one_clear_error():
+        from rich.console import Console
+
+        from convert import inspection
+
+        found = inspection.inspect(package, hazards)
+        if as_json:
+            _print_json(found.as_json())
+        else:
+            Console().print(inspection.text(found))
+    raise typer.Exit(int(found.broken))
+
+
 def _report(checks: "list[Check]", as_json: bool, verbose: bool, **more: Any) -> None:
     """Prints the results and leaves with the exit code that they add up to."""
     from rich.console import Console
@@ -176,6 +199,9 @@ def _report(checks: "list[Check]", as_json: bool, verbose: bool, **more: Any) ->
         _print_json({**more, "exit_code": code, **report.as_json(checks)})
     else:
         Console().print(report.table(checks, verbose))
+        for check in checks:
+            if check.kind == "rules" and check.status == "passed" and check.message:
+                sys.stderr.write(f"warning: {check.artifact}: {check.message}; `convert inspect` says why\n")
         if "folder" in more:
             sys.stdout.write(f"{more['folder']}\n")
     raise typer.Exit(code)

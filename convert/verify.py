@@ -58,8 +58,10 @@ def _check_file(path: Path, artifact: Artifact, tensor: Input, outputs: tuple[Ou
         return check_onnx_file(path, tensor, outputs, artifact.opset)
 
     from validators.coreml_file import check_coreml_file
+    from validators.coreml_rules import check_coreml_rules
 
-    return check_coreml_file(path, tensor, outputs, artifact.precision, artifact.size)
+    checks = check_coreml_file(path, tensor, outputs, artifact.precision, artifact.size)
+    return [*checks, check_coreml_rules(path, artifact.precision)]
 
 
 def _checksums(folder: Path, manifest: Manifest) -> list[Check]:
