@@ -1,6 +1,9 @@
 """What `convert run` does: any artifact, on sound or on named arrays."""
 
+import zipfile
+import zlib
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +29,13 @@ class Run:
         return {
             "runtime": self.runtime,
             "outputs": {name: list(value.shape) for name, value in self.outputs.items()},
-            "top": [[{"label": label, "score": score} for label, score in row] for row in self.top],
+            "top": [[{"label": label, "score": _finite(score)} for label, score in row] for row in self.top],
         }
+
+
+def _finite(score: float) -> float | None:
+    """JSON knows no NaN, which is what a float16 front end makes of silence."""
+    return score if isfinite(score) else None
 
 
 def run(artifact: Path, source: Path, *, runtime: str | None, top: int) -> Run:
@@ -36,8 +44,7 @@ def run(artifact: Path, source: Path, *, runtime: str | None, top: int) -> Run:
     try:
         runner = chosen.open(artifact)
         if source.suffix == ".npz":
-            inputs = _arrays(source, runner)
-            outputs = runner.run(inputs)
+            outputs = runner.run(_arrays(source, runner))
             return Run(runner.runtime, outputs, [])
         facts = from_strings(runner.metadata, artifact.name)
         outputs = runner.run({runner.inputs[0].name: _sound(source, runner, facts)})
@@ -48,7 +55,7 @@ def run(artifact: Path, source: Path, *, runtime: str | None, top: int) -> Run:
 
 def _sound(source: Path, runner: Runner, facts: Facts) -> np.ndarray:
     samples = audio.read(source, facts.sample_rate)
-    waveform = audio.check(samples, facts.sample_rate, facts.least_samples, origin=str(source))
+    waveform = audio.check(samples, facts.sample_rate, facts.least_size, origin=str(source))
     fixed = runner.inputs[0].axes[-1]
     if isinstance(fixed, int) and fixed != waveform.shape[-1]:
         raise UserError(
@@ -60,11 +67,12 @@ def _sound(source: Path, runner: Runner, facts: Facts) -> np.ndarray:
 
 def _arrays(source: Path, runner: Runner) -> Arrays:
     try:
-        with np.load(source, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        # Of a file that is no archive, np.load would make a single array, or a pickle.
+        with source.open("rb") as file, zipfile.ZipFile(file), np.load(source, allow_pickle=False) as stored:
+            arrays = {name: np.asarray(stored[name]) for name in stored.files}
     except FileNotFoundError:
         raise UserError(f"{source}: there is no such file; give a WAV, FLAC or .npz file") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{source}: is no .npz of plain arrays ({error}); write it with numpy.savez") from None
     for port in runner.inputs:
         if port.name not in arrays:
@@ -78,6 +86,10 @@ def _arrays(source: Path, runner: Runner) -> Arrays:
             raise UserError(f"{source}: {port.name} has shape {array.shape}; it must be {_axes(port.axes)}")
         if not np.isfinite(array).all():
             raise UserError(f"{source}: {port.name} holds NaN or infinity; remove them")
+        # Below it nothing is left after the pools: ONNX Runtime refuses, tract gives numbers that mean nothing.
+        least = int(runner.metadata.get("least_size", 1))
+        if array.shape[-1] < least or not array.size:
+            raise UserError(f"{source}: {port.name} has shape {array.shape}; the last axis must be {least} or more")
     if extra := set(arrays) - {port.name for port in runner.inputs}:
         raise UserError(f"{source}: holds {', '.join(sorted(extra))}, which is no input; leave it out")
     return arrays

@@ -1,0 +1,87 @@
+"""The command, in process where its streams and exit codes are all that matters."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import soundfile
+import torch
+from typer.testing import CliRunner
+
+from convert import pipeline
+from convert.cli import app
+from recipes.base.sound import rich
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command left with."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    def is_one_clear_error(self, part: str) -> bool:
+        """Exit code 2, nothing on stdout, and one line on stderr that begins with `error:` and says `part`."""
+        lines = self.stderr.splitlines()
+        clear = len(lines) == 1 and lines[0].startswith("error: ") and part in lines[0]
+        return self.exit_code == 2 and self.stdout == "" and clear
+
+
+@pytest.fixture(scope="session")
+def convert() -> Callable[..., Said]:
+    """`convert("run", ...)`: the command in this process; an exception that escapes it fails the test."""
+
+    def invoke(*arguments: object) -> Said:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Said(result.exit_code, result.stdout, result.stderr)
+
+    return invoke
+
+
+@pytest.fixture
+def folder(made_pann: Any, tmp_path: Path) -> Path:
+    """A copy of the made folder, to damage."""
+    return copytree(made_pann.path, tmp_path / "pann")
+
+
+@pytest.fixture(scope="session")
+def synthetic_checkpoint(synthetic_pann: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic weights as a user's file."""
+    path = tmp_path_factory.mktemp("checkpoint") / "mine.pth"
+    torch.save({"model": synthetic_pann.state_dict()}, path)
+    return path
+
+
+@pytest.fixture
+def quick(exported_pann: Path, synthetic_checkpoint: Path, pann: Any, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The words of a recipe that takes seconds: the graph comes from the session's export, and the sweep is short.
+
+    For whatever happens around the export; it gives what the export of these very weights gives.
+    """
+    content = exported_pann.read_bytes()
+    short = replace(pann, input=replace(pann.input, default=pann.input.least))
+    monkeypatch.setattr(pipeline, "find", lambda _: short)
+    monkeypatch.setattr(pipeline, "export", lambda *_: onnx.load_from_string(content))
+    return ["recipe", "pann", "--checkpoint", str(synthetic_checkpoint)]
+
+
+@pytest.fixture(scope="session")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second of sound as `tone.wav` and `tone.flac` (32 kHz mono), and `stereo.wav` (44.1 kHz, 24 bit, stereo)."""
+    folder = tmp_path_factory.mktemp("sounds")
+    sound = rich(32000, 32000, seed=9)
+    soundfile.write(folder / "tone.wav", sound, 32000, "FLOAT")
+    soundfile.write(folder / "tone.flac", sound, 32000, "PCM_24")
+    stereo = np.stack([rich(44100, 44100, seed) for seed in (1, 2)], axis=1)
+    soundfile.write(folder / "stereo.wav", stereo, 44100, "PCM_24")
+    soundfile.write(folder / "short.wav", sound[:9919], 32000, "FLOAT")
+    soundfile.write(folder / "silence.wav", np.zeros(32000, np.float32), 32000, "FLOAT")
+    return folder
