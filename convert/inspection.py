@@ -7,6 +7,11 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
 from recipes.base.errors import UserError
 from recipes.base.facts import COREML_PREFIX
 from recipes.base.quiet import quiet
@@ -21,8 +26,6 @@ with quiet("coremltools"):
     from validators.coreml.rules import Breach, Program, check_programs, programs
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from validators.coreml.rules.program import Feature
 
 _LONGEST_VALUE = 80
@@ -175,10 +178,8 @@ def _metadata(package: Path) -> dict[str, str]:
     return dict(sorted(own.items()))
 
 
-def text(inspection: Inspection) -> "RenderableType":
+def text(inspection: Inspection) -> RenderableType:
     """For people: tables for what is tabular, and each broken rule and each hazard at its worst."""
-    from rich.console import Group
-
     parts: list[Any] = []
     for function in inspection.functions:
         parts += [
@@ -205,18 +206,23 @@ def _short(value: str) -> str:
     return value if len(value) <= _LONGEST_VALUE else f"{value[:_LONGEST_VALUE]}… ({len(value)} characters)"
 
 
-def _rules(breaches: tuple[Breach, ...]) -> "RenderableType":
+def _rules(breaches: tuple[Breach, ...]) -> RenderableType:
     if not breaches:
-        return "rules: all kept"
-    rows = (
-        (breach.severity, breach.rule, f"{breach.op_type} {breach.op}", breach.why, breach.fix) for breach in breaches
-    )
-    return _grid(("", "rule", "where", "why", "what to do"), rows)
+        return "rules: all kept\n"
+    groups: dict[str, list[Breach]] = {}
+    for breach in breaches:
+        groups.setdefault(breach.rule, []).append(breach)
+    lines = []
+    for name, group in groups.items():
+        lines.append(f"{group[0].severity} {name}: {group[0].why}")
+        lines += [f"  {breach.op_type} {breach.op} {breach.matter}" for breach in group]
+        lines.append(f"  What to do: {group[0].fix}\n")
+    return Text("\n".join(lines))
 
 
-def _worst(found: tuple[Hazard, ...]) -> "RenderableType":
+def _worst(found: tuple[Hazard, ...]) -> RenderableType:
     if not found:
-        return "float16: no hazard in any reference case"
+        return "float16: no hazard in any reference case\n"
     groups: dict[tuple[str, str, str], list[Hazard]] = {}
     for hazard in found:
         groups.setdefault((hazard.op, hazard.operand, hazard.kind), []).append(hazard)
@@ -229,11 +235,7 @@ def _worst(found: tuple[Hazard, ...]) -> "RenderableType":
     return _grid(("float16", "where", "at worst", "case", "cases", "what to do"), rows)
 
 
-def _grid(head: tuple[str, ...], rows: Any) -> "RenderableType":
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
+def _grid(head: tuple[str, ...], rows: Any) -> RenderableType:
     grid = Table(*head, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for row in rows:
         grid.add_row(*(Text(str(cell)) for cell in row))

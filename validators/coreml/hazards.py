@@ -147,7 +147,7 @@ def _judged(step: Step, results: tuple[Any, ...], order: dict[str, int]) -> Iter
 def _failings(value: Tensor, loss: float, least: float) -> Iterator[tuple[Kind, float]]:
     if value.numel() == 0:
         return
-    magnitude = value.abs().nan_to_num(nan=torch.inf)
+    magnitude = value.abs().nan_to_num(nan=torch.inf, posinf=torch.inf)
     greatest = float(magnitude.max())
     if greatest > LARGEST:
         yield "overflow", greatest

@@ -42,17 +42,21 @@ class Rule:
 
 @dataclass(frozen=True)
 class Breach:
-    """A rule broken at one place; `op` is the name of the op's first result, or of the input or output."""
+    """A rule broken at one place; `op` is the name of the op's first result, or of the input or output.
+
+    `matter` is what is so there; `why` and `fix` are the rule's.
+    """
 
     rule: str
     severity: Severity
     op: str
     op_type: str
+    matter: str
     why: str
     fix: str
 
     def __str__(self) -> str:
-        return f"{self.op_type} {self.op!r}: {self.why} ({self.rule}); {self.fix}"
+        return f"{self.op_type} {self.op!r} {self.matter}: {self.why} ({self.rule}); {self.fix}"
 
 
 RULES: dict[str, Rule] = {}
@@ -85,7 +89,7 @@ def check_rules(package: str | PathLike[str] | ct.models.MLModel) -> list[Breach
 def check_programs(found: Iterable[Program]) -> list[Breach]:
     """As `check_rules`, of functions that are read already."""
     breaches = [
-        Breach(known.name, known.severity, finding.name, finding.type, f"{finding.matter}: {known.why}", known.fix)
+        Breach(known.name, known.severity, finding.name, finding.type, finding.matter, known.why, known.fix)
         for program in found
         for known in RULES.values()
         for finding in known.judge(program)
