@@ -1,0 +1,70 @@
+"""Weights that no training made: drawn by name, then calibrated on generated sound, the same on every run.
+
+Trained networks have no dead and no saturated layers, and different sounds excite different classes; so should these.
+"""
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recipes.base import sound
+
+# Recordings are not equally loud.
+_GAINS_DB = (0, -6, -12, -20, -30, -40, 0, -6, -12, -20)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """The order of summation depends on the number of threads, and with it the last bits of the statistics."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def normal(name: str, shape: torch.Size) -> Tensor:
+    """Standard normal numbers that depend on the tensor's name alone; NumPy has frozen this generator for good."""
+    seed = zlib.crc32(name.encode())
+    return torch.from_numpy(np.random.RandomState(seed).standard_normal(tuple(shape)).astype(np.float32))
+
+
+def calibration_sound(sample_rate: int) -> Tensor:
+    """(clips, samples) float64: two seconds each of sounds as people record them, and of the extremes.
+
+    Without the extremes they excite the trunk a hundred times as much as any sound that it has seen.
+    """
+    samples = 2 * sample_rate
+    clips = [sound.rich(samples, sample_rate, seed) * 10 ** (gain / 20) for seed, gain in enumerate(_GAINS_DB)]
+    clips += [sound.noise(samples, peak) for peak in (1.0, 3e-2, 1e-3, 0.0)]
+    clips += [sound.square(samples, sample_rate), sound.impulse(samples)]
+    return torch.from_numpy(np.stack(clips)).double()
+
+
+@contextmanager
+def norms_calibrated(model: nn.Module) -> Iterator[None]:
+    """Within it, each norm sets its statistics to those of the (batch, channels, height, width) that it is given.
+
+    One run of the model therefore calibrates all, from the first layer to the last.
+    """
+
+    def see(norm: nn.Module, inputs: tuple[Tensor]) -> None:
+        norm.running_var, norm.running_mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
+
+    hooks = [norm.register_forward_pre_hook(see) for norm in model.modules() if isinstance(norm, nn.BatchNorm2d)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def spread(linear: nn.Linear, x: Tensor, mean: Tensor, deviation: float) -> None:
+    """Sets bias and scale so that each output has this mean and standard deviation over the rows of x."""
+    linear.weight.mul_(deviation / (x @ linear.weight.T).std(dim=0)[:, None])
+    linear.bias.copy_(mean - (x @ linear.weight.T).mean(dim=0))

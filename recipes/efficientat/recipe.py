@@ -1,0 +1,21 @@
+"""EfficientAT for the rest of the project."""
+
+from torch import Tensor, nn
+
+from recipes.base import spec
+from recipes.base.recipe import Recipe
+from recipes.efficientat import checkpoint, model, synthetic
+from recipes.efficientat.spec import Variant
+
+
+def build(variant: spec.Variant) -> nn.Module:
+    assert isinstance(variant, Variant)
+    return model.build(variant)
+
+
+def synthesize(variant: spec.Variant) -> dict[str, Tensor]:
+    assert isinstance(variant, Variant)
+    return synthetic.synthesize(variant)
+
+
+RECIPE = Recipe(family="efficientat", build=build, read_checkpoint=checkpoint.read, synthesize=synthesize)

@@ -1,0 +1,44 @@
+"""What an EfficientAT configuration says beyond the common keys."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from recipes.base import spec
+
+
+@dataclass(frozen=True, config=spec.STRICT)
+class LogMel:
+    """Numbers of the log-mel front end. Lengths in samples, frequencies in Hz.
+
+    `melspec` is (ln(power in each mel band + power_floor) + offset) / divisor.
+    """
+
+    pre_emphasis: Annotated[float, Field(ge=0, lt=1)]
+    n_fft: Annotated[int, Field(gt=0, multiple_of=2)]
+    win_length: Annotated[int, Field(gt=1, multiple_of=2)]
+    hop_length: Annotated[int, Field(gt=0)]
+    n_mels: Annotated[int, Field(gt=0)]
+    fmin: spec.NotNegative
+    fmax: spec.Positive
+    power_floor: spec.Positive
+    offset: float
+    divisor: spec.Positive
+
+    def __post_init__(self) -> None:
+        if self.win_length > self.n_fft:
+            raise ValueError("needs win_length <= n_fft")
+        if self.fmin >= self.fmax:
+            raise ValueError("needs fmin < fmax")
+
+
+@dataclass(frozen=True, kw_only=True, config=spec.STRICT)
+class Variant(spec.Variant):
+    """`width` multiplies every channel count; `strides` are those of the four stages that the paper calls C1 to C4."""
+
+    front_end: LogMel
+    width: spec.Positive
+    strides: tuple[Literal[1, 2], Literal[1, 2], Literal[1, 2], Literal[1, 2]] = (2, 2, 2, 2)
+    head: Literal["mlp", "fully_convolutional"] = "mlp"
+    dynamic: bool = False
