@@ -15,9 +15,9 @@ HERE = Path(__file__).resolve().parent
 
 def melspec(waveform: np.ndarray, window: np.ndarray, mel: np.ndarray, numbers: dict[str, float]) -> np.ndarray:
     n_fft, hop = int(numbers["n_fft"]), int(numbers["hop_length"])
-    sound = np.atleast_2d(waveform).astype(np.float64)
+    sound = np.atleast_2d(waveform).astype(np.float32)
     sound = sound[:, 1:] - numbers["pre_emphasis"] * sound[:, :-1]
-    sound = np.pad(sound, ((0, 0), (n_fft // 2, n_fft // 2)), mode="reflect")
+    sound = np.pad(sound.astype(np.float64), ((0, 0), (n_fft // 2, n_fft // 2)), mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(sound, n_fft, axis=1)[:, ::hop]
     margin = (n_fft - len(window)) // 2
     frames = frames * np.pad(window, (margin, n_fft - len(window) - margin))

@@ -18,4 +18,10 @@ def synthesize(variant: spec.Variant) -> dict[str, Tensor]:
     return synthetic.synthesize(variant)
 
 
-RECIPE = Recipe(family="efficientat", build=build, read_checkpoint=checkpoint.read, synthesize=synthesize)
+RECIPE = Recipe(
+    family="efficientat",
+    build=build,
+    read_checkpoint=checkpoint.read,
+    classes=checkpoint.classes,
+    synthesize=synthesize,
+)

@@ -1,0 +1,171 @@
+"""The published files, as their authors list them, and models with weights in them."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import run
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from recipes.base import config
+from recipes.base.recipe import faithful_model
+from recipes.efficientat import checkpoint
+from recipes.efficientat.network import Network
+from recipes.efficientat.spec import Variant
+
+Cases = dict[str, dict[str, NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
+class Published:
+    """`millions` of parameters, as rounded in https://github.com/fschmid56/EfficientAT, or None where not listed."""
+
+    width: float
+    millions: float | None
+    hop_length: int = 320
+    n_mels: int = 128
+    head: str = "mlp"
+    strides: tuple[int, ...] = (2, 2, 2, 2)
+    dynamic: bool = False
+
+
+FC = "fully_convolutional"
+PUBLISHED = {
+    "mn01_as": Published(0.1, None),
+    "mn02_as": Published(0.2, None),
+    "mn04_as": Published(0.4, 0.983),
+    "mn05_as": Published(0.5, 1.43),
+    "mn10_as": Published(1, 4.88),
+    "mn20_as": Published(2, 17.91),
+    "mn30_as": Published(3, 39.09),
+    "mn40_as": Published(4, 68.43),
+    "mn40_as_ext": Published(4, 68.43),
+    "mn40_as_no_im_pre": Published(4, 68.43),
+    "mn10_as_hop_5": Published(1, 4.88, hop_length=160),
+    "mn10_as_hop_15": Published(1, 4.88, hop_length=480),
+    "mn10_as_hop_20": Published(1, 4.88, hop_length=640),
+    "mn10_as_hop_25": Published(1, 4.88, hop_length=800),
+    "mn10_as_mels_40": Published(1, 4.88, n_mels=40),
+    "mn10_as_mels_64": Published(1, 4.88, n_mels=64),
+    "mn10_as_mels_256": Published(1, 4.88, n_mels=256),
+    "mn10_as_fc": Published(1, None, head=FC),
+    "mn10_as_fc_s2221": Published(1, None, head=FC, strides=(2, 2, 2, 1)),
+    "mn10_as_fc_s2211": Published(1, None, head=FC, strides=(2, 2, 1, 1)),
+    "dymn04_as": Published(0.4, 1.97, dynamic=True),
+    "dymn10_as": Published(1, 10.57, dynamic=True),
+    "dymn20_as": Published(2, 40.02, dynamic=True),
+}
+
+_CONFIG = """
+family: efficientat
+name: {name}
+title: T
+description: D
+author: A
+licence: MIT
+paper: https://arxiv.org/abs/2211.04772
+source: {{url: U, file: F, size: 1, md5: "00000000000000000000000000000000"}}
+sample_rate: 32000
+labels: audioset
+classes: 527
+width: {published.width}
+strides: {strides}
+head: {published.head}
+dynamic: {dynamic}
+front_end:
+  pre_emphasis: 0.97
+  n_fft: 1024
+  win_length: 800
+  hop_length: {published.hop_length}
+  n_mels: {published.n_mels}
+  fmin: 0
+  fmax: 15000
+  power_floor: 1.0e-5
+  offset: 4.5
+  divisor: 5
+input: {{name: waveform, axes: [batch, samples], least: 514, default: 320000, most: 960000, description: W}}
+alternative_inputs:
+- {{name: melspec, axes: [batch, 1, {published.n_mels}, time], least: 1, default: 1000, most: 6000, description: M}}
+scores: logits
+outputs:
+- {{name: logits, axes: [batch, 527], kind: logit, description: L, tolerances: {tolerances}}}
+- {{name: embedding, axes: [batch, {embedding}], kind: embedding, description: E, tolerances: {tolerances}}}
+- {{name: melspec, axes: [batch, {published.n_mels}, frames], kind: feature, description: M, tolerances: {tolerances}}}
+coreml: {{float32_through: melspec}}
+"""
+_EMBEDDING = {0.1: 96, 0.2: 192, 0.4: 384, 0.5: 480, 1: 960, 2: 1920, 3: 2880, 4: 3840}
+_TOLERANCE = "{atol: 1.0e-4, rtol: 0, reason: not asked for in these tests}"
+
+
+@pytest.fixture(scope="session")
+def variant() -> Callable[..., Variant]:
+    """`variant(name, input="waveform")`: a published one, fed with sound or with its spectrogram."""
+
+    def make(name: str, input: str = "waveform") -> Variant:
+        published = PUBLISHED[name]
+        text = _CONFIG.format(
+            name=name,
+            published=published,
+            strides=list(published.strides),
+            dynamic=str(published.dynamic).lower(),
+            embedding=_EMBEDDING[published.width],
+            tolerances=f"{{fp32: {_TOLERANCE}, mixed: {_TOLERANCE}, fp16: {_TOLERANCE}}}",
+        )
+        made = config.parse(text, name).fed_by(input)
+        assert isinstance(made, Variant)
+        return made
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def published() -> dict[str, Published]:
+    return PUBLISHED
+
+
+@pytest.fixture(scope="session")
+def checkpoints(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The real weights of mn04_as, and a file in the published layout of dymn04_as with weights that are not."""
+    folder = tmp_path_factory.mktemp("efficientat")
+    run([sys.executable, shared / "checkpoints" / "synthesize.py", "dymn04_as", folder], check=True)
+    (dymn,) = folder.iterdir()
+    return {"mn04_as": shared / "checkpoints" / "mn04_as_mAP_432.pt", "dymn04_as": dymn}
+
+
+@pytest.fixture(scope="session")
+def model(variant: Callable[..., Variant], checkpoints: dict[str, Path]) -> Callable[..., Network]:
+    """`model(name, input="waveform")`, of the two that have a checkpoint here."""
+
+    def make(name: str, input: str = "waveform") -> Network:
+        asked = variant(name, input)
+        loaded = faithful_model(asked, checkpoint.read(checkpoints[name], asked))
+        assert isinstance(loaded, Network)
+        return loaded
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> Callable[[str], Cases]:
+    """`golden(name)[case][tensor]`: what the authors' own code answers with these checkpoints."""
+
+    def read(name: str) -> Cases:
+        cases: Cases = {}
+        with np.load(shared / "golden" / f"{name}.npz") as file:
+            for key in file:
+                case, tensor = key.split("/")
+                cases.setdefault(case, {})[tensor] = file[key]
+        return cases
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def speech(golden: Callable[[str], Cases]) -> torch.Tensor:
+    """(3, 320000): ten seconds of a recording, begun at three places."""
+    (waveform,) = golden("mn04_as")["speech_10s"]["waveform"]
+    return torch.from_numpy(np.stack([np.roll(waveform, -77777 * row) for row in range(3)]))

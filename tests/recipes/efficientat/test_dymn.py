@@ -1,0 +1,76 @@
+"""The dynamic convolutions against the authors' form: one convolution with groups * batch groups."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from recipes.efficientat.dymn import DynamicConv, DynamicDepthwise, DynamicPointwise
+from recipes.efficientat.network import Network
+
+CONTEXT = 24
+
+
+def grouped(conv: DynamicConv, x: Tensor, context: Tensor, stride: int, groups: int) -> Tensor:
+    """The authors' form: clips side by side on the channel axis, each with kernels of its own."""
+    outputs, inputs, *kernel = (*conv.shape, 1, 1)[:4]
+    attention = F.softmax(conv.residuals(context), dim=1)
+    kernels = (attention @ conv.weight[0, 0]).view(-1, inputs, *kernel)
+    batch, _, mels, time = x.shape
+    side_by_side = x.reshape(1, -1, mels, time)
+    mixed = F.conv2d(side_by_side, kernels, stride=stride, padding=kernel[0] // 2, groups=groups * batch)
+    return mixed.view(batch, outputs, *mixed.shape[2:])
+
+
+def randomised(conv: DynamicConv) -> DynamicConv:
+    torch.nn.init.normal_(conv.weight)
+    torch.nn.init.normal_(conv.residuals[0].weight)
+    return conv.requires_grad_(False)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 8])
+def test_pointwise(batch: int) -> None:
+    torch.manual_seed(batch)
+    conv = randomised(DynamicPointwise(CONTEXT, 16, 40))
+    x, context = torch.randn(batch, 16, 8, 13), torch.randn(batch, CONTEXT)
+    torch.testing.assert_close(conv(x, context), grouped(conv, x, context, 1, 1), atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("time", [1, 12, 13])
+def test_depthwise(batch: int, stride: int, kernel: int, time: int) -> None:
+    torch.manual_seed(batch)
+    conv = randomised(DynamicDepthwise(CONTEXT, 16, kernel, stride))
+    x, context = torch.randn(batch, 16, 8, time), torch.randn(batch, CONTEXT)
+    torch.testing.assert_close(conv(x, context), grouped(conv, x, context, stride, 16), atol=1e-4, rtol=1e-5)
+
+
+def test_kernels_differ_from_clip_to_clip() -> None:
+    """Where they did not, a mistake in whose kernel is whose would go unseen."""
+    torch.manual_seed(0)
+    conv = randomised(DynamicPointwise(CONTEXT, 16, 40))
+    x, context = torch.randn(1, 16, 8, 13).repeat(2, 1, 1, 1), torch.randn(2, CONTEXT)
+    first, second = conv(x, context)
+    assert (first - second).abs().max() > 1
+
+
+def test_network(model: Callable[..., Network], speech: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = model("dymn04_as")
+    clips = speech[:, :41237]
+    chosen = network(clips)
+
+    def depthwise(self: DynamicDepthwise, x: Tensor, context: Tensor) -> Tensor:
+        return grouped(self, x, context, self.conv.keywords["stride"], self.shape[0])
+
+    def pointwise(self: DynamicPointwise, x: Tensor, context: Tensor) -> Tensor:
+        return grouped(self, x, context, 1, 1)
+
+    monkeypatch.setattr(DynamicDepthwise, "forward", depthwise)
+    monkeypatch.setattr(DynamicPointwise, "forward", pointwise)
+    faithful = network(clips)
+    for output, values in faithful.items():
+        torch.testing.assert_close(chosen[output], values, atol=1e-5, rtol=0)

@@ -1,0 +1,81 @@
+"""Synthetic weights have to excite a conversion as trained ones do."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from recipes.base import sound
+from recipes.base.recipe import faithful_model
+from recipes.efficientat.spec import Variant
+from recipes.efficientat.synthetic import synthesize
+
+RATE = 32000
+
+
+def unseen() -> torch.Tensor:
+    """(12, samples): sounds that no calibration has seen, and the extremes."""
+    samples = 50000
+    clips = [sound.rich(samples, RATE, seed) for seed in range(100, 108)]
+    clips += [sound.noise(samples, 0.5), sound.square(samples, RATE), sound.impulse(samples), np.zeros(samples)]
+    return torch.from_numpy(np.stack(clips).astype(np.float32))
+
+
+def check(variant: Variant) -> None:
+    model = faithful_model(variant, synthesize(variant))
+    outputs = model(unseen())
+    logits, embedding = outputs["logits"], outputs["embedding"]
+    assert logits.abs().max() < 50
+    assert embedding.abs().max() < 10
+    assert 1 <= logits[:8].std(dim=0).mean() < 4, "sounds are not told apart"
+    positive = (logits > 0).float().mean()
+    assert 1e-4 < positive < 0.1, "too few or too many tags"
+    assert (embedding.std(dim=0) > 1e-3).float().mean() > 0.95, "channels are dead"
+
+    with float16_rounding(model):
+        rounded = model(unseen())["logits"]
+    assert (rounded.sigmoid() - logits.sigmoid()).abs().max() < 0.05, "a rounding to float16 changes the tags"
+
+
+class float16_rounding:  # noqa: N801
+    """Within it, each layer's result is rounded as a device with float16 activations rounds it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.layers = [layer for layer in model.modules() if isinstance(layer, (nn.Conv2d, nn.Linear, nn.BatchNorm2d))]
+
+    def __enter__(self) -> None:
+        self.hooks = [layer.register_forward_hook(lambda _l, _i, out: out.half().float()) for layer in self.layers]
+
+    def __exit__(self, *_error: object) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+
+@pytest.mark.parametrize("name", ["mn04_as", "mn10_as_fc", "dymn04_as"])
+def test_behaviour(variant: Callable[..., Variant], name: str) -> None:
+    check(variant(name))
+
+
+@pytest.mark.slow
+def test_behaviour_of_every_variant(variant: Callable[..., Variant], published: dict) -> None:
+    for name in published:
+        check(variant(name))
+
+
+@pytest.mark.parametrize("name", ["mn01_as", "dymn04_as"])
+def test_weights_are_the_same_on_every_run_and_for_either_input(variant: Callable[..., Variant], name: str) -> None:
+    state, again = synthesize(variant(name)), synthesize(variant(name, "melspec"))
+    assert list(state) == list(again)
+    for key, tensor in state.items():
+        assert tensor.numpy().tobytes() == again[key].numpy().tobytes(), key
+
+
+def test_weights_have_the_published_layout(variant: Callable[..., Variant], checkpoints: dict) -> None:
+    for name, path in checkpoints.items():
+        real = torch.load(path, weights_only=True)
+        made = synthesize(variant(name))
+        assert {key: (tensor.shape, tensor.dtype) for key, tensor in made.items()} == {
+            key: (tensor.shape, tensor.dtype) for key, tensor in real.items()
+        }
