@@ -109,6 +109,15 @@ def recipe(
         PrecisionChoice, typer.Option(help="Of Core ML; mixed keeps the front end in float32.")
     ] = PrecisionChoice.mixed,
     seconds: Annotated[float | None, typer.Option(help="Fix the length of Core ML's input.", min=0)] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", help="What the model is fed, by name; see `convert list`. Repeat to make files for both."
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Names of the checkpoint's own classes: one a line, or a labels.json.")
+    ] = None,
     audio: Annotated[list[Path] | None, typer.Option(help="Also check on this sound; repeat for more.")] = None,
     atol: Annotated[
         list[str] | None,
@@ -131,6 +140,8 @@ def recipe(
             opset=opset,
             precision=precision.value,
             seconds=seconds,
+            inputs=tuple(dict.fromkeys(inputs or ())),
+            labels=labels,
             audio=tuple(audio or ()),
             atol=tuple(atol or ()),
         )
@@ -201,7 +212,7 @@ def _report(checks: "list[Check]", as_json: bool, verbose: bool, **more: Any) ->
         Console().print(report.table(checks, verbose))
         for check in checks:
             if check.kind == "rules" and check.status == "passed" and check.message:
-                sys.stderr.write(f"warning: {check.artifact}: {check.message}; `convert inspect` says why\n")
+                sys.stdout.write(f"warning: {check.artifact}: {check.message}; `convert inspect` says why\n")
         if "folder" in more:
             sys.stdout.write(f"{more['folder']}\n")
     raise typer.Exit(code)

@@ -136,12 +136,12 @@ def test_a_recipe_holds_its_package_to_the_rules(made_pann):
     assert [check["status"] for check in checks if check["kind"] == "rules"] == ["passed"]
 
 
-def test_warnings_go_to_stderr_and_leave_the_exit_code(made_pann, capsys):
+def test_warnings_stand_below_the_table_and_leave_the_exit_code(made_pann, capsys):
     check = check_coreml_rules(made_pann.mlpackage, "mixed")
     verified = replace(check, kind="values", message="")
     with pytest.raises(typer.Exit) as left:
         cli._report([check, verified], as_json=False, verbose=False)
     assert left.value.exit_code == 0
-    (line,) = capsys.readouterr().err.splitlines()
+    line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("warning: model.mlpackage: gpu-dimension (")
     assert line.endswith("`convert inspect` says why")

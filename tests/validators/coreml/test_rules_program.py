@@ -56,6 +56,19 @@ def test_a_breach_inside_a_nested_block(make_model):
     assert errors(model) == [("pad-dimensions", "inner")]
 
 
+def test_a_value_of_a_loop_is_judged_by_its_declared_shape(make_model):
+    def body(i, x):
+        padded = mb.pad(x=x, pad=[4, 0], mode="reflect", name="inner")
+        return mb.add(x=i, y=1), mb.slice_by_size(x=padded, begin=[0, 0], size=[1, 4])
+
+    def build(x):
+        _, result = mb.while_loop(_cond=lambda i, x: mb.less(x=i, y=2), _body=body, loop_vars=(0, x))
+        return result
+
+    model = make_model(build, {"x": np.zeros((1, 4), np.float32)})
+    assert [rule for rule, _ in errors(model)] == ["pad-amount"]
+
+
 def test_every_function_is_judged(make_model, tmp_path):
     arrays = {"x": np.zeros((3, 4, 5), np.float32)}
     descriptor = MultiFunctionDescriptor()

@@ -30,6 +30,8 @@ def shapes(program: Program, inputs: Mapping[str, Shape]) -> Shapes:
     """The shape of every value for these shapes of the inputs; a shape of None is an unknown rank."""
     found: Shapes = {value: _agreed(value.type.shape, inputs.get(value.name)) for value in program.inputs}
     for op in program.ops:
+        for value in (value for values in op.inputs.values() for value in values):
+            found.setdefault(value, value.type.shape)  # inputs of nested blocks, constants in place
         derived = _derived(op, found)
         for index, value in enumerate(op.outputs):
             found[value] = _agreed(value.type.shape, derived if index == 0 else None)
@@ -56,7 +58,7 @@ def _agreed(declared: Shape | None, derived: Shape | None) -> Shape | None:
 
 def _shape(op: Op, name: str, found: Shapes) -> Shape | None:
     value = op.input(name)
-    return None if value is None else found.get(value, value.type.shape)
+    return None if value is None else found[value]
 
 
 def _unchanged(op: Op, found: Shapes) -> Shape | None:
@@ -117,7 +119,7 @@ def _reshape(op: Op, found: Shapes) -> Shape | None:
 
 
 def _concat(op: Op, found: Shapes) -> Shape | None:
-    parts = [found.get(value, value.type.shape) for value in op.inputs.get("values", ())]
+    parts = [found[value] for value in op.inputs.get("values", ())]
     axis = op.constant("axis")
     known = [part for part in parts if part is not None]
     if axis is None or not known or len(known) < len(parts) or op.constant("interleave", False):

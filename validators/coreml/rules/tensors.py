@@ -70,9 +70,7 @@ def zero_size(program: Program) -> Iterator[Finding]:
     cases = [shapes(program, inputs) for inputs in settings(program)]
     for kind, value in _tensors(program):
         empty = [
-            shape
-            for case in cases
-            if (shape := case.get(value, value.type.shape)) and any(size is not None and size <= 0 for size in shape)
+            shape for case in cases if (shape := case[value]) and any(size is not None and size <= 0 for size in shape)
         ]
         if empty:
             sizes = ", ".join("?" if size is None else str(max(size, 0)) for size in empty[0])
