@@ -2,13 +2,14 @@
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from convert import manifest as manifests
 from convert.folder import check_target, listing, replaced, written_whole
-from recipes.base.config import find
 from recipes.base.errors import UserError
 
 
@@ -33,52 +34,32 @@ def test_nothing_is_left_after_an_error(tmp_path: Path, error: BaseException) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def _made(folder: Path) -> None:
+@pytest.fixture
+def made(made_pann: Any, tmp_path: Path) -> Path:
     """What an earlier run leaves, as far as it matters here."""
-    variant = find("pann")
+    folder = tmp_path / "made"
     (folder / "sub").mkdir(parents=True)
     (folder / "sub" / "old.txt").write_text("old")
-    manifest = manifests.Manifest(
-        schema="soundport.manifest/1",
-        family=variant.family,
-        variant=variant.name,
-        title=variant.title,
-        weights="synthetic",
-        checkpoint_file="synthetic",
-        checkpoint_sha256="0" * 64,
-        licence=variant.licence,
-        command="convert recipe pann",
-        versions={},
-        sample_rate=variant.sample_rate,
-        scores=variant.scores,
-        input=variant.input,
-        outputs=variant.outputs,
-        artifacts={},
-        files=listing(folder),
-        results={},
-    )
-    manifests.write(manifest, folder)
+    manifests.write(replace(manifests.read(made_pann.path), files=listing(folder)), folder)
+    return folder
 
 
-def test_what_an_earlier_run_made_is_replaced_whole(tmp_path: Path) -> None:
-    _made(tmp_path / "made")
-    with written_whole(tmp_path / "made") as partial:
+def test_what_an_earlier_run_made_is_replaced_whole(tmp_path: Path, made: Path) -> None:
+    with written_whole(made) as partial:
         (partial / "new.txt").write_text("new")
     assert [path.name for path in tmp_path.rglob("*")] == ["made", "new.txt"]
 
 
-def test_what_an_earlier_run_made_stays_if_this_one_fails(tmp_path: Path) -> None:
-    _made(tmp_path / "made")
-    with pytest.raises(ValueError, match="broken"), written_whole(tmp_path / "made"):
+def test_what_an_earlier_run_made_stays_if_this_one_fails(tmp_path: Path, made: Path) -> None:
+    with pytest.raises(ValueError, match="broken"), written_whole(made):
         raise ValueError("broken")
-    assert (tmp_path / "made" / "sub" / "old.txt").read_text() == "old"
+    assert (made / "sub" / "old.txt").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
 def test_the_old_folder_comes_back_if_the_new_one_cannot_be_put_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _made(tmp_path / "made")
     rename = Path.rename
 
     def fail(self: Path, target: Path) -> Path:
@@ -87,9 +68,9 @@ def test_the_old_folder_comes_back_if_the_new_one_cannot_be_put_there(
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(OSError, match="Input/output"), written_whole(tmp_path / "made") as partial:
+    with pytest.raises(OSError, match="Input/output"), written_whole(made) as partial:
         (partial / "new.txt").write_text("new")
-    assert (tmp_path / "made" / "sub" / "old.txt").read_text() == "old"
+    assert (made / "sub" / "old.txt").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
@@ -124,11 +105,10 @@ def test_foreign_files_are_never_destroyed(tmp_path: Path, files: dict[str, str]
     assert {name: (tmp_path / "made" / name).read_text() for name in files} == files
 
 
-def test_a_file_beside_the_made_ones_is_never_destroyed(tmp_path: Path) -> None:
-    _made(tmp_path / "made")
-    (tmp_path / "made" / "sub" / "notes.txt").write_text("precious")
+def test_a_file_beside_the_made_ones_is_never_destroyed(made: Path) -> None:
+    (made / "sub" / "notes.txt").write_text("precious")
     with pytest.raises(UserError, match=r"holds sub/notes\.txt, which this command did not make"):
-        check_target(tmp_path / "made")
+        check_target(made)
 
 
 @pytest.mark.parametrize("target", [".", "..", "../here"])
