@@ -3,7 +3,9 @@
 Source: Schmid et al., "Dynamic Convolutional Neural Networks as Efficient Pre-trained Audio Models", 2023
 (https://arxiv.org/abs/2310.15648), and the authors' code (https://github.com/fschmid56/EfficientAT), which runs each
 dynamic convolution as one grouped convolution with groups * batch groups; no format of ours can have such a count free.
-Each of the two forms below gives the same numbers, since a convolution is linear in its kernel.
+Each of the two forms below gives the same numbers, since a convolution is linear in its kernel. Of several they were
+the fastest in ONNX Runtime, where a network takes 0.4 to 0.75 of the time of the authors' form in eager PyTorch (ten
+seconds of sound, batch 1 and 3, one thread, widths 0.4 and 1); in eager PyTorch they take 1.5 to 2.2 times as long.
 """
 
 from functools import partial
