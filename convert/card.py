@@ -1,6 +1,8 @@
 """README.md of a made folder: a model card with a code sample for each runtime."""
 
-from convert.manifest import Manifest
+from math import prod
+
+from convert.manifest import Artifact, Manifest
 
 _WEIGHTS = {
     "published": "the published weights",
@@ -13,9 +15,9 @@ _ONNX = """## Python, ONNX Runtime
 ```python
 import numpy as np, onnxruntime
 
-session = onnxruntime.InferenceSession("model.onnx")
-waveform = np.zeros((1, {samples}), np.float32)  # mono, {sample_rate} Hz, full scale is 1
-{names} = session.run(None, {{"{input}": waveform}})
+session = onnxruntime.InferenceSession("{file}")
+{input} = np.zeros(({shape}), np.float32)  # {about}
+{names} = session.run(None, {{"{input}": {input}}})
 ```
 
 ## Rust, tract
@@ -24,12 +26,12 @@ waveform = np.zeros((1, {samples}), np.float32)  # mono, {sample_rate} Hz, full 
 use tract_onnx::prelude::*;
 
 let plan = tract_onnx::onnx()
-    .model_for_path("model.onnx")?
-    .with_input_fact(0, f32::fact([1, {samples}]).into())?
+    .model_for_path("{file}")?
+    .with_input_fact(0, f32::fact([{shape}]).into())?
     .into_optimized()?
     .into_runnable()?;
-let waveform = Tensor::from_shape(&[1, {samples}], &vec![0f32; {samples}])?;
-let outputs = plan.run(tvec!(waveform.into()))?; // in the order of the table above
+let {input} = Tensor::from_shape(&[{shape}], &vec![0f32; {count}])?; // {about}
+let outputs = plan.run(tvec!({input}.into()))?; // {names}
 ```
 """
 
@@ -38,27 +40,22 @@ _COREML = """## Swift, Core ML
 ```swift
 import CoreML
 
-let compiled = try await MLModel.compileModel(at: URL(fileURLWithPath: "model.mlpackage"))
-let model = try MLModel(contentsOf: compiled)
-let waveform = try MLMultiArray(shape: [1, {samples}], dataType: .float32) // mono, {sample_rate} Hz, full scale is 1
-let input = try MLDictionaryFeatureProvider(dictionary: ["{input}": waveform])
-let {scores} = try model.prediction(from: input).featureValue(for: "{scores}")?.multiArrayValue
+func {scores}(of {input}: MLMultiArray, by model: MLModel) throws -> MLMultiArray? {{
+    let features = try MLDictionaryFeatureProvider(dictionary: ["{input}": {input}])
+    return try model.prediction(from: features).featureValue(for: "{scores}")?.multiArrayValue
+}}
+
+// Xcode compiles a package of the app's to .mlmodelc; {about}.
+let url = Bundle.main.url(forResource: "{resource}", withExtension: "mlmodelc")!
+let model = try MLModel(contentsOf: url)
+let {input} = try MLMultiArray(shape: [{shape}], dataType: .float32)
+let answer = try {scores}(of: {input}, by: model)
 ```
 """
 
 
 def card(manifest: Manifest) -> str:
     """The text; it depends on the manifest alone."""
-    tensor = manifest.input
-    coreml = manifest.artifacts.get("model.mlpackage")
-    samples = (coreml and coreml.size) or tensor.default
-    fill = {
-        "samples": samples,
-        "sample_rate": manifest.sample_rate,
-        "input": tensor.name,
-        "names": ", ".join(output.name for output in manifest.outputs),
-        "scores": manifest.scores,
-    }
     rows = "\n".join(
         f"| `{output.name}` | {_axes(output.axes)} | {output.description} |" for output in manifest.outputs
     )
@@ -66,23 +63,45 @@ def card(manifest: Manifest) -> str:
         f"# {manifest.title}",
         f"Made from {_WEIGHTS[manifest.weights]} (`{manifest.checkpoint_file}`, SHA-256 "
         f"`{manifest.checkpoint_sha256}`) by `{manifest.command}`. Licence of the weights: {manifest.licence}.",
-        f"Input `{tensor.name}` {_axes(tensor.axes)}, float32, at least {tensor.least} samples: "
-        f"{tensor.description}.",
+        *(_artifact(name, artifact, manifest) for name, artifact in manifest.artifacts.items()),
         f"| output | axes | what it is |\n|---|---|---|\n{rows}",
         "`labels.json` names the classes in order. `reference.json` holds the answers of the PyTorch model to the "
         "sounds in `reference/`; `manifest.json` lists every file with its checksum, and how each was checked. "
         "`convert check .` checks it all again.",
-        _ONNX.format(**fill).strip(),
     ]
-    if coreml is not None:
-        length = (
-            f"exactly {coreml.size} samples"
-            if coreml.size
-            else f"{tensor.least} to {tensor.most} samples"
-        )
-        parts.append(_COREML.format(**fill).strip())
-        parts.append(f"The package takes one clip of {length} and computes in {coreml.precision}.")
+    for suffix, sample in ((".onnx", _ONNX), (".mlpackage", _COREML)):
+        shown = next((name for name in manifest.artifacts if name.endswith(suffix)), None)
+        if shown is not None:
+            parts.append(sample.format(**_fill(shown, manifest)).strip())
     return "\n\n".join(parts) + "\n"
+
+
+def _artifact(name: str, artifact: Artifact, manifest: Manifest) -> str:
+    tensor, _ = manifest.fed_by(artifact.input)
+    coreml = name.endswith(".mlpackage")
+    free = f"{tensor.least} to {tensor.most}" if coreml else f"{tensor.least} or more"
+    size = free if artifact.size is None else f"exactly {artifact.size}"
+    computes = f" It takes one clip at a time and computes in {artifact.precision}." if coreml else ""
+    return (
+        f"`{name}` is fed `{tensor.name}` {_axes(tensor.axes)}, float32, {tensor.axes[-1]}: {size}. "
+        f"{tensor.description}.{computes} Of less, a runtime's answer means nothing, and not every one refuses it."
+    )
+
+
+def _fill(name: str, manifest: Manifest) -> dict[str, object]:
+    artifact = manifest.artifacts[name]
+    tensor, outputs = manifest.fed_by(artifact.input)
+    shape = tensor.shape(1, artifact.size or tensor.default)
+    return {
+        "file": name,
+        "resource": name.removesuffix(".mlpackage"),
+        "shape": ", ".join(map(str, shape)),
+        "count": prod(shape),
+        "input": tensor.name,
+        "about": tensor.description,
+        "names": ", ".join(output.name for output in outputs),
+        "scores": manifest.scores,
+    }
 
 
 def _axes(axes: tuple[str | int, ...]) -> str:

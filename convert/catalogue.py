@@ -22,7 +22,7 @@ def _entry(variant: Variant) -> dict[str, Any]:
         "variant": variant.name,
         "default": variant.default,
         "title": variant.title,
-        "input": {variant.input.name: list(variant.input.axes)},
+        "inputs": {tensor.name: list(tensor.axes) for tensor in (variant.input, *variant.alternative_inputs)},
         "sample_rate": variant.sample_rate,
         "outputs": {output.name: list(output.axes) for output in variant.outputs},
         "formats": list(FORMATS),
@@ -32,12 +32,14 @@ def _entry(variant: Variant) -> dict[str, Any]:
 
 
 def table(entries: list[dict[str, Any]]) -> Table:
-    shown = Table("recipe", "variant", "input", "outputs", "formats", "checkpoint", box=None, pad_edge=False)
+    shown = Table(box=None, pad_edge=False)
+    for head in ("recipe", "variant", "input", "outputs", "formats", "checkpoint"):
+        shown.add_column(head, overflow="fold")
     for entry in entries:
         shown.add_row(
             entry["family"],
             entry["variant"] + (" (default)" if entry["default"] else ""),
-            ", ".join(_axes(name, axes) for name, axes in entry["input"].items()) + f" at {entry['sample_rate']} Hz",
+            "\n".join(_axes(name, axes) for name, axes in entry["inputs"].items()) + f"\nat {entry['sample_rate']} Hz",
             "\n".join(_axes(name, axes) for name, axes in entry["outputs"].items()),
             ", ".join(entry["formats"]),
             "cached" if entry["cached"] else "not cached",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Convert pretrained audio-tagging models to ONNX and Core ML, and prove each file right.",
-    epilog="Exit codes: 0 all passed, 1 something failed, 2 usage or bad input, 3 made but not all verified.",
+    epilog="Exit codes: 0 passed, 1 failed, 2 usage or bad input, 3 made, but a file was verified by no runtime.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -101,10 +101,11 @@ def recipe(
         Path | None, typer.Option(help="Use this checkpoint file instead of the published one.")
     ] = None,
     weights: Annotated[
-        WeightsChoice, typer.Option(help="The published weights, or synthetic ones that need no download.")
-    ] = WeightsChoice.published,
+        WeightsChoice | None,
+        typer.Option(help="The published weights (the default), or synthetic ones that need no download."),
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output-dir", help="Default: artifacts/NAME.")] = None,
-    opset: Annotated[int, typer.Option(help="ONNX opset, 13 to 20.")] = 17,
+    opset: Annotated[int, typer.Option(help="ONNX opset.", min=13, max=20)] = 17,
     precision: Annotated[
         PrecisionChoice, typer.Option(help="Of Core ML; mixed keeps the front end in float32.")
     ] = PrecisionChoice.mixed,
@@ -128,6 +129,8 @@ def recipe(
 ) -> None:
     """Make the files that ship from a checkpoint, and check each against PyTorch."""
     with one_clear_error():
+        if checkpoint is not None and weights is not None:
+            raise UserError("--checkpoint and --weights both say where the weights are from; leave one out")
         from convert.pipeline import Request, make
         from convert.progress import steps
 
@@ -135,7 +138,7 @@ def recipe(
             name=name,
             formats=tuple(dict.fromkeys(["onnx", *(to or [])])),
             checkpoint=checkpoint,
-            weights=weights.value,
+            weights=weights.value if weights else "published",
             output=output or Path("artifacts") / name,
             opset=opset,
             precision=precision.value,
@@ -237,22 +240,19 @@ def run(
         if as_json:
             _print_json(result.as_json())
             return
-        for row in result.top:
+        for index, row in enumerate(result.top):
+            if len(result.top) > 1:
+                sys.stdout.write(f"row {index}\n")
             for label, score in row:
                 sys.stdout.write(f"{score:.4f}  {label}\n")
-        if not result.top:
-            for name, value in result.outputs.items():
-                sys.stdout.write(f"{name}  {value.dtype}{list(value.shape)}\n")
+        for name, value in result.outputs.items() if not result.top else ():
+            sys.stdout.write(f"{name}  {value.dtype}{list(value.shape)}\n")
 
 
-def main() -> None:
+def run_app() -> None:
+    """The command; where the reader of its output goes away, as `head` does, it ends without a traceback."""
     try:
         app()
     except BrokenPipeError:
-        # The reader of our output has gone, as `head` does: leave without a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
-
-
-if __name__ == "__main__":
-    main()

@@ -70,6 +70,8 @@ def _swap(new: Path, target: Path) -> None:
 @contextmanager
 def replaced(target: Path) -> Iterator[Path]:
     """A temporary sibling file; it becomes `target` on success and is removed on any error."""
+    if not target.parent.is_dir():
+        raise UserError(f"{target}: there is no folder {target.parent}; make it, or choose another")
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.partial-", dir=target.parent)
     os.close(handle)
     partial = Path(name)

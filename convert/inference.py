@@ -19,7 +19,7 @@ from validators.runners.runner import Arrays, Runner, RunnerError
 
 @dataclass(frozen=True)
 class Run:
-    """The outputs by name and, where the artifact says which of them ranks classes, the greatest ones of each row."""
+    """The outputs by name and, of an artifact made here, the greatest classes of each row of the batch."""
 
     runtime: str
     outputs: Arrays
@@ -43,20 +43,29 @@ def run(artifact: Path, source: Path, *, runtime: str | None, top: int) -> Run:
     chosen = choose(artifact, runtime)
     try:
         runner = chosen.open(artifact)
+        if source.suffix == ".npz" and "labels" not in runner.metadata:
+            # Not made here: it runs, but nobody can say what its outputs mean.
+            return Run(runner.runtime, runner.run(_arrays(source, runner)), [])
+        facts = from_strings(runner.metadata, artifact.name)
         if source.suffix == ".npz":
             outputs = runner.run(_arrays(source, runner))
-            return Run(runner.runtime, outputs, [])
-        facts = from_strings(runner.metadata, artifact.name)
-        outputs = runner.run({runner.inputs[0].name: _sound(source, runner, facts)})
+        else:
+            outputs = runner.run({runner.inputs[0].name: _sound(source, runner, facts)})
     except RunnerError as error:
         raise UserError(f"{artifact.name}: {error}; `convert check` tells whether the file is whole") from None
     return Run(runner.runtime, outputs, _ranked(outputs[facts.scores], facts.labels, top))
 
 
 def _sound(source: Path, runner: Runner, facts: Facts) -> np.ndarray:
+    tensor = runner.inputs[0]
+    if len(tensor.axes) != 2:
+        raise UserError(
+            f"{source}: this file is fed {tensor.name} {_axes(tensor.axes)} and no sound; give an .npz that holds it, "
+            "or run the file that takes the waveform"
+        )
     samples = audio.read(source, facts.sample_rate)
-    waveform = audio.check(samples, facts.sample_rate, facts.least_size, origin=str(source))
-    fixed = runner.inputs[0].axes[-1]
+    waveform = audio.check(samples, facts.sample_rate, facts.least_size, tensor.most, origin=str(source))
+    fixed = tensor.axes[-1]
     if isinstance(fixed, int) and fixed != waveform.shape[-1]:
         raise UserError(
             f"{source}: is {waveform.shape[-1] / facts.sample_rate:.4g} s long and this file takes exactly "
@@ -86,10 +95,11 @@ def _arrays(source: Path, runner: Runner) -> Arrays:
             raise UserError(f"{source}: {port.name} has shape {array.shape}; it must be {_axes(port.axes)}")
         if not np.isfinite(array).all():
             raise UserError(f"{source}: {port.name} holds NaN or infinity; remove them")
-        # Below it nothing is left after the pools: ONNX Runtime refuses, tract gives numbers that mean nothing.
-        least = int(runner.metadata.get("least_size", 1))
-        if array.shape[-1] < least or not array.size:
-            raise UserError(f"{source}: {port.name} has shape {array.shape}; the last axis must be {least} or more")
+        # Below the least, nothing is left after the pools: ONNX Runtime refuses, tract gives numbers without meaning.
+        least, most = int(runner.metadata.get("least_size", 1)), port.most or array.shape[-1]
+        if not array.size or not least <= array.shape[-1] <= most:
+            bound = f"{least} or more" if port.most is None else f"{least} to {port.most}"
+            raise UserError(f"{source}: {port.name} has shape {array.shape}; the last axis must be {bound}")
     if extra := set(arrays) - {port.name for port in runner.inputs}:
         raise UserError(f"{source}: holds {', '.join(sorted(extra))}, which is no input; leave it out")
     return arrays

@@ -24,8 +24,12 @@ class FileEntry:
 
 @dataclass(frozen=True, config=STRICT)
 class Artifact:
-    """How an artifact was made. `opset` is ONNX's; `size` fixes the input's last axis, None where it is free."""
+    """How an artifact was made, and which of the manifest's inputs it is fed.
 
+    `opset` is ONNX's; `size` fixes the input's last axis, None where it is free.
+    """
+
+    input: str
     precision: Precision
     opset: int | None = None
     size: int | None = None
@@ -48,10 +52,28 @@ class Manifest:
     sample_rate: int
     scores: str
     input: Input
+    alternative_inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
     artifacts: dict[str, Artifact]
     files: dict[str, FileEntry]
     results: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        if not self.artifacts:
+            raise ValueError("lists no artifact")
+        for name, artifact in self.artifacts.items():
+            # A package is a folder; whatever is loaded must be among the files whose bytes are checked.
+            if not any(file == name or file.startswith(f"{name}/") for file in self.files) and self.files:
+                raise ValueError(f"the artifact {name!r} is not among the files")
+            if name.endswith(".onnx") and artifact.opset is None:
+                raise ValueError(f"the artifact {name!r} has no opset")
+
+    def fed_by(self, name: str) -> tuple[Input, tuple[Output, ...]]:
+        """The input of that name and the outputs of an artifact that takes it. Raises UserError if there is none."""
+        for tensor in (self.input, *self.alternative_inputs):
+            if tensor.name == name:
+                return tensor, tuple(output for output in self.outputs if output.name != name)
+        raise UserError(f"{MANIFEST}: an artifact is fed {name!r}, which is no input; make the folder again")
 
 
 def write(manifest: Manifest, folder: Path) -> None:
@@ -63,7 +85,7 @@ def read(folder: Path) -> Manifest:
     """The manifest of a made folder; UserError when there is none or it is damaged."""
     path = folder / MANIFEST
     try:
-        return TypeAdapter(Manifest).validate_json(path.read_bytes())
+        manifest = TypeAdapter(Manifest).validate_json(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{folder}: has no {MANIFEST}; `convert recipe` makes such folders") from None
     except NotADirectoryError:
@@ -74,3 +96,6 @@ def read(folder: Path) -> Manifest:
         raise UserError(
             f"{path}: {place}: {first['msg']}; the file is damaged or from another version: make the folder again"
         ) from None
+    if not manifest.files or any(Path(name).is_absolute() or ".." in Path(name).parts for name in manifest.files):
+        raise UserError(f"{path}: files: lists none, or some outside the folder; make the folder again")
+    return manifest

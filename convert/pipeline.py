@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from torch import nn
+from torch import Tensor, nn
 
 from convert import manifest as manifests
 from convert.card import card
@@ -27,19 +27,16 @@ from recipes.base import audio, labels
 from recipes.base.checkpoint import sha256
 from recipes.base.config import find
 from recipes.base.download import fetch, is_published
-from recipes.base.facts import Facts, facts_of
+from recipes.base.facts import Facts, facts_of, licence
 from recipes.base.recipe import digest, faithful_model, load
 from recipes.base.sound import rich
 from recipes.base.spec import Variant, Weights
+from recipes.base.threads import one_thread
 from validators import reference, report
 from validators.results import Check, exit_code
 from validators.runners.onnxruntime import open_model
 from validators.runners.pytorch import answers
-from validators.runners.registry import runtimes_for
-from validators.values import Case, check_values
-
-ONNX = "model.onnx"
-COREML = "model.mlpackage"
+from validators.values import Case, check_values, fed
 
 _FP16 = (
     "--precision fp16 computes the front end in float16 too, where loud sound overflows and silence vanishes; "
@@ -61,12 +58,25 @@ class Made:
 
 @dataclass(frozen=True)
 class Weighted:
-    """The faithful model with weights in it, and where they are from."""
+    """A state dict, and where it is from."""
 
-    model: nn.Module
+    state: dict[str, Tensor]
     weights: Weights
     file: str
     sha256: str
+
+
+@dataclass(frozen=True)
+class Branch:
+    """What is made for one input: the variant as fed by it, its faithful model, and what its files are held to."""
+
+    variant: Variant
+    model: nn.Module
+    facts: Facts
+    cases: Sequence[Case]
+    sweep: Sequence[Case]
+    stem: str
+    size: int | None
 
 
 def make(request: Request, step: Step) -> Made:
@@ -76,42 +86,46 @@ def make(request: Request, step: Step) -> Made:
     """
     check_target(request.output)
     variant = find(request.name)
-    variant = replace(variant, outputs=with_tolerances(variant.outputs, request.atol))
+    chosen = request.inputs or (variant.input.name,)
+    # What can be refused is refused before anything is fetched.
+    for name in chosen:
+        variant.fed_by(name)
+    with_tolerances(variant.outputs, request.atol)
     samples = fixed_samples(request, variant)
-    warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
 
     with step("checkpoint"):
         weighted = _weighted(request, variant)
-    names = tuple(label.name for label in labels.load(variant.labels))
-    facts = facts_of(variant, weighted.weights, weighted.sha256, names)
+        variant, classes, warnings = _classes(request, variant, weighted)
+        variant = replace(variant, outputs=with_tolerances(variant.outputs, request.atol))
+        model = faithful_model(variant, weighted.state)
+    if "coreml" in request.formats and request.precision == "fp16":
+        warnings = (*warnings, _FP16)
+    facts = facts_of(variant, weighted.weights, weighted.sha256, tuple(label.name for label in classes))
 
-    with written_whole(request.output) as folder:
+    artifacts: dict[str, Artifact] = {}
+    checks: list[Check] = []
+    notes: tuple[str, ...] = ()
+    with written_whole(request.output) as folder, one_thread():
         with step("reference"):
-            _write_reference(folder, request, variant, weighted)
-            cases = reference.read(folder).cases
-        lowered = lower(weighted.model, variant)
-        with step("export"):
-            exported = export(lowered, variant, request.opset)
-        with step("simplify"):
-            simplified = simplify(exported)
-            describe(simplified, variant, facts)
-            onnx.save(simplified, str(folder / ONNX))
-        artifacts = {ONNX: Artifact("fp32", opset=request.opset)}
-        with step("check"):
-            checks = check_artifact(folder / ONNX, artifacts[ONNX], variant.input, variant.outputs, cases)
-            checks += _against_exported(exported, simplified, cases, variant)
-            checks += _sweep(folder / ONNX, weighted.model, variant)
-        if "coreml" in request.formats:
-            artifacts[COREML] = Artifact(request.precision, size=samples)
-            with step("Core ML"):
-                notes = _write_coreml(folder, lowered, variant, facts, artifacts[COREML])
-            if request.precision == "fp16":
-                warnings = (_FP16,)
-            with step("check"):
-                checks += check_artifact(folder / COREML, artifacts[COREML], variant.input, variant.outputs, cases)
+            _write_reference(folder, request, variant, model, weighted)
+            whole = Branch(
+                variant, model, facts, reference.read(folder).cases, _sweep(model, variant), "model", samples
+            )
+        for name in chosen:
+            branch = whole if name == variant.input.name else _branch(whole, weighted.state, name)
+            onnx_file = f"{branch.stem}.onnx"
+            artifacts[onnx_file] = Artifact(name, "fp32", opset=request.opset)
+            checks += _make_onnx(folder / onnx_file, artifacts[onnx_file], branch, step)
+            if "coreml" in request.formats:
+                package = f"{branch.stem}.mlpackage"
+                artifacts[package] = Artifact(name, request.precision, size=branch.size)
+                notes += _make_coreml(folder / package, artifacts[package], branch, step)
+                with step("check"):
+                    checks += check_artifact(
+                        folder / package, artifacts[package], branch.variant.input, branch.variant.outputs, branch.cases
+                    )
         with step("manifest"):
-            _write_papers(folder, request, variant, weighted, artifacts, checks)
+            _write_papers(folder, request, variant, weighted, classes, artifacts, checks)
     return Made(checks, warnings, notes)
 
 
@@ -119,60 +133,105 @@ def _weighted(request: Request, variant: Variant) -> Weighted:
     recipe = load(variant.family)
     if request.checkpoint is None and request.weights == "synthetic":
         state = recipe.synthesize(variant)
-        return Weighted(faithful_model(variant, state), "synthetic", "synthetic", digest(state))
+        return Weighted(state, "synthetic", "synthetic", digest(state))
     path = request.checkpoint or fetch(variant, download_bar)
     state = recipe.read_checkpoint(path, variant)
     weights: Weights = "published" if is_published(path, variant) else "custom"
-    return Weighted(faithful_model(variant, state), weights, path.name, sha256(path))
+    return Weighted(state, weights, path.name, sha256(path))
 
 
-def _write_reference(folder: Path, request: Request, variant: Variant, weighted: Weighted) -> None:
+def _classes(
+    request: Request, variant: Variant, weighted: Weighted
+) -> tuple[Variant, tuple[labels.Label, ...], tuple[str, ...]]:
+    """The variant with as many classes as the checkpoint has, their labels, and what to warn of."""
+    count = load(variant.family).classes(weighted.state) or variant.classes
+    fitted = variant if count == variant.classes else variant.with_classes(count)
+    if request.labels is not None:
+        return fitted, labels.read(request.labels, count), ()
+    if count == variant.classes:
+        return fitted, labels.load(variant.labels), ()
+    warning = (
+        f"the checkpoint has {count} classes of its own; they are numbered, since --labels FILE does not name them"
+    )
+    return fitted, labels.numbered(count), (warning,)
+
+
+def _branch(whole: Branch, state: dict[str, Tensor], name: str) -> Branch:
+    """The same weights fed what the whole model gives out as `name`."""
+    variant = whole.variant.fed_by(name)
+    size = None
+    if whole.size is not None:
+        silence = {whole.variant.input.name: np.zeros(whole.variant.input.shape(1, whole.size), np.float32)}
+        size = answers(whole.model, silence)[name].shape[-1]
+    return Branch(
+        variant=variant,
+        model=faithful_model(variant, state),
+        facts=replace(whole.facts, least_size=variant.input.least),
+        cases=fed(whole.cases, variant.input),
+        sweep=fed(whole.sweep, variant.input),
+        stem=f"{whole.stem}.{name}",
+        size=size,
+    )
+
+
+def _write_reference(folder: Path, request: Request, variant: Variant, model: nn.Module, weighted: Weighted) -> None:
     cases = reference.built_in(variant, request.seconds)
     for path in request.audio:
-        cases.append(reference.from_audio(variant, path.stem, audio.read(path, variant.sample_rate)))
+        waveform = audio.read(path, variant.sample_rate)
+        audio.check(waveform, variant.sample_rate, variant.input.least, variant.input.most, origin=str(path))
+        cases.append(reference.from_audio(variant, path.stem, waveform))
     head = reference.header(
         variant, weights=weighted.weights, checkpoint=weighted.file, sha256=weighted.sha256, versions=_versions()
     )
-    reference.write(folder, head, cases, partial(answers, weighted.model))
+    reference.write(folder, head, cases, partial(answers, model))
 
 
-def _against_exported(
-    exported: onnx.ModelProto, simplified: onnx.ModelProto, cases: Sequence[Case], variant: Variant
-) -> list[Check]:
-    """The simplified graph held to the one it was made from."""
-    before = open_model(exported.SerializeToString())
-    pairs = [Case(f"{case.name}, simplified", case.inputs, before.run(case.inputs)) for case in cases]
-    after = open_model(simplified.SerializeToString())
-    return check_values(after, pairs, variant.outputs, artifact=ONNX, precision="fp32")
-
-
-def _sweep(path: Path, model: nn.Module, variant: Variant) -> list[Check]:
-    """Batches of 1, 2 and 3 at the shortest, an odd, a 1 s and the default length, in every runtime that is here."""
+def _sweep(model: nn.Module, variant: Variant) -> list[Case]:
+    """Batches of 1, 2 and 3 at the shortest, an odd, a 1 s and the default length."""
     tensor = variant.input
-    lengths = (tensor.least, 2 * tensor.least + 1, variant.sample_rate, tensor.default)
     cases = []
-    for samples in lengths:
+    for samples in (tensor.least, 2 * tensor.least + 1, variant.sample_rate, tensor.default):
         rows = np.stack([rich(samples, variant.sample_rate, seed) for seed in (1, 2, 3)])
         for batch in (1, 2, 3):
             inputs = {tensor.name: rows[:batch]}
             cases.append(Case(f"{batch} x {samples}", inputs, answers(model, inputs)))
-    checks: list[Check] = []
-    for runtime in runtimes_for(path):
-        if runtime.absent() is None:
-            runner = runtime.open(path)
-            checks += check_values(runner, cases, variant.outputs, artifact=path.name, precision="fp32")
-    return checks
+    return cases
 
 
-def _write_coreml(
-    folder: Path, lowered: nn.Module, variant: Variant, facts: Facts, artifact: Artifact
-) -> tuple[str, ...]:
-    # Seconds to import, and needed only here.
-    from exporters.coreml.convert import convert
-    from exporters.coreml.package import save
+def _make_onnx(path: Path, artifact: Artifact, branch: Branch, step: Step) -> list[Check]:
+    variant = branch.variant
+    assert artifact.opset is not None
+    with step("export"):
+        exported = export(lower(branch.model, variant), variant, artifact.opset)
+    with step("simplify"):
+        simplified = simplify(exported)
+        describe(simplified, variant, branch.facts)
+        onnx.save(simplified, str(path))
+    with step("check"):
+        cases = [*branch.cases, *branch.sweep]
+        checks = check_artifact(path, artifact, variant.input, variant.outputs, cases)
+        return checks + _against_exported(path.name, exported, simplified, branch)
 
-    converted = convert(lowered, variant, precision=artifact.precision, size=artifact.size)
-    save(converted.model, folder / COREML, variant, facts, artifact.precision)
+
+def _against_exported(
+    artifact: str, exported: onnx.ModelProto, simplified: onnx.ModelProto, branch: Branch
+) -> list[Check]:
+    """The simplified graph held to the one it was made from."""
+    before = open_model(exported.SerializeToString())
+    pairs = [Case(f"{case.name}, simplified", case.inputs, before.run(case.inputs)) for case in branch.cases]
+    after = open_model(simplified.SerializeToString())
+    return check_values(after, pairs, branch.variant.outputs, artifact=artifact, precision="fp32")
+
+
+def _make_coreml(path: Path, artifact: Artifact, branch: Branch, step: Step) -> tuple[str, ...]:
+    with step("Core ML"):
+        # Seconds to import, and needed only here.
+        from exporters.coreml.convert import convert
+        from exporters.coreml.package import save
+
+        lowered = lower(branch.model, branch.variant)
+        converted = convert(lowered, branch.variant, precision=artifact.precision, size=artifact.size)
+        save(converted.model, path, branch.variant, branch.facts, artifact.precision)
     return tuple(
         f"pad {pad.node}: {pad.mode} {pad.amounts or ''} by {pad.handler}: {pad.why}" for pad in converted.pads
     )
@@ -183,11 +242,12 @@ def _write_papers(
     request: Request,
     variant: Variant,
     weighted: Weighted,
+    classes: Sequence[labels.Label],
     artifacts: dict[str, Artifact],
     checks: list[Check],
 ) -> None:
     """labels.json, README.md and, last, the manifest that lists them all."""
-    table = [{"index": label.index, "mid": label.mid, "name": label.name} for label in labels.load(variant.labels)]
+    table = [{"index": label.index, "mid": label.mid, "name": label.name} for label in classes]
     (folder / "labels.json").write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     manifest = Manifest(
         schema="soundport.manifest/1",
@@ -197,12 +257,13 @@ def _write_papers(
         weights=weighted.weights,
         checkpoint_file=weighted.file,
         checkpoint_sha256=weighted.sha256,
-        licence=variant.licence,
+        licence=licence(variant, weighted.weights),
         command=request.command(),
         versions=_versions(),
         sample_rate=variant.sample_rate,
         scores=variant.scores,
         input=variant.input,
+        alternative_inputs=variant.alternative_inputs,
         outputs=variant.outputs,
         artifacts=artifacts,
         files={},

@@ -1,5 +1,6 @@
 """What a user asked `convert recipe` for."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -12,7 +13,10 @@ from recipes.base.spec import Output, Precision, Tolerance, Variant
 
 @dataclass(frozen=True)
 class Request:
-    """The options of the command, as they were given; `seconds` None leaves Core ML's length free."""
+    """The options of the command, as they were given.
+
+    No `inputs` means the variant's own; `seconds` None leaves Core ML's length free.
+    """
 
     name: str
     formats: tuple[str, ...]
@@ -22,6 +26,8 @@ class Request:
     opset: int
     precision: Precision
     seconds: float | None
+    inputs: tuple[str, ...]
+    labels: Path | None
     audio: tuple[Path, ...]
     atol: tuple[str, ...]
 
@@ -36,12 +42,16 @@ class Request:
             words += ["--weights", self.weights]
         words += ["--opset", str(self.opset), "--precision", self.precision]
         if self.seconds is not None:
-            words += ["--seconds", f"{self.seconds:g}"]
+            words += ["--seconds", str(self.seconds)]
+        for name in self.inputs:
+            words += ["--input", name]
+        if self.labels is not None:
+            words += ["--labels", self.labels.name]
         for path in self.audio:
             words += ["--audio", path.name]
         for tolerance in self.atol:
             words += ["--atol", tolerance]
-        return " ".join(words)
+        return shlex.join(words)
 
 
 def fixed_samples(request: Request, variant: Variant) -> int | None:
@@ -67,17 +77,17 @@ def with_tolerances(outputs: tuple[Output, ...], given: Sequence[str]) -> tuple[
     Raises UserError for an unknown output or what is no number of zero or more.
     """
     for text in given:
-        name, _, number = text.rpartition(":")
+        name, colon, number = text.rpartition(":")
         try:
             atol = float(number)
         except ValueError:
             atol = -1.0
         if not 0 <= atol < float("inf"):
             raise UserError(f"--atol {text}: give a number of 0 or more, or OUTPUT:NUMBER")
-        if name and name not in {output.name for output in outputs}:
+        if colon and name not in {output.name for output in outputs}:
             known = ", ".join(output.name for output in outputs)
             raise UserError(f"--atol {text}: there is no output {name!r}; the outputs are {known}")
-        outputs = tuple(_loosened(o, atol) if name in ("", o.name) else o for o in outputs)
+        outputs = tuple(_loosened(o, atol) if not colon or name == o.name else o for o in outputs)
     return outputs
 
 

@@ -1,6 +1,6 @@
 """Verifies a made folder from its own files alone: no checkpoint, no PyTorch model."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from validators import reference
 from validators.results import Check
 from validators.runners.registry import runtimes_for
 from validators.runners.runner import RunnerError
-from validators.values import Case, check_values
+from validators.values import Case, check_values, fed
 
 
 def verify(folder: Path, step: Step) -> list[Check]:
@@ -27,12 +27,14 @@ def verify(folder: Path, step: Step) -> list[Check]:
     cases = reference.read(folder).cases
     for name, artifact in manifest.artifacts.items():
         with step(name):
-            checks += check_artifact(folder / name, artifact, manifest.input, manifest.outputs, cases)
+            tensor, outputs = manifest.fed_by(artifact.input)
+            own = cases if tensor == manifest.input else fed(cases, tensor)
+            checks += check_artifact(folder / name, artifact, tensor, outputs, own)
     return checks
 
 
 def check_artifact(
-    path: Path, artifact: Artifact, tensor: Input, outputs: tuple[Output, ...], cases: Iterable[Case]
+    path: Path, artifact: Artifact, tensor: Input, outputs: tuple[Output, ...], cases: Sequence[Case]
 ) -> list[Check]:
     """The file itself, and its values in every runtime that knows it; runtimes that are absent are not verified."""
     checks = _check_file(path, artifact, tensor, outputs)

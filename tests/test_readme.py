@@ -25,7 +25,7 @@ def test_every_command_succeeds(tmp_path: Path) -> None:
         program, *arguments = shlex.split(line)
         assert program == "convert"
         done = subprocess.run(
-            [sys.executable, "-m", "convert.cli", *arguments],
+            [sys.executable, "-m", "convert", *arguments],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,

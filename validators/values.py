@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recipes.base.spec import Output, Precision
+from recipes.base.spec import Input, Output, Precision
 from validators.compare import Sampled, compare_outputs
 from validators.results import Check
 from validators.runners.runner import Arrays, Runner, RunnerError
@@ -18,6 +18,18 @@ class Case:
     name: str
     inputs: Mapping[str, np.ndarray]
     expected: Mapping[str, "np.ndarray | Sampled"]
+
+
+def fed(cases: Iterable[Case], tensor: Input) -> list[Case]:
+    """The cases of an artifact that is fed the output `tensor.name` of the whole model, where they hold all of it."""
+    derived = []
+    for case in cases:
+        whole = Sampled.of(case.expected[tensor.name])
+        if whole.stride == 1:
+            array = whole.values.reshape(tensor.shape(whole.shape[0], whole.shape[-1]))
+            rest = {name: value for name, value in case.expected.items() if name != tensor.name}
+            derived.append(Case(case.name, {tensor.name: array}, rest))
+    return derived
 
 
 def check_values(

@@ -23,8 +23,9 @@ def save(model: ct.models.MLModel, path: Path, variant: Variant, facts: Facts, p
 
 
 def _describe(model: ct.models.MLModel, variant: Variant, facts: Facts, precision: Precision) -> None:
-    model.author = variant.author
-    model.license = variant.licence
+    model.author = facts.author
+    model.license = facts.license
+    model.version = facts.version
     model.short_description = f"{variant.title}: {variant.description} ({facts.weights} weights)"
     model.input_description[variant.input.name] = variant.input.description
     for output in variant.outputs:
@@ -48,6 +49,9 @@ def _pin_bytes(path: Path) -> None:
     spec_path = path / "Data" / "com.apple.CoreML" / "model.mlmodel"
     spec = Model_pb2.Model()
     spec.ParseFromString(spec_path.read_bytes())
+    # coremltools makes the folder private to its owner.
+    for folder in (path, *(entry for entry in path.rglob("*") if entry.is_dir())):
+        folder.chmod(path.parent.stat().st_mode & 0o777)
     # A new file, with any new file's rights: coremltools leaves one that its owner alone can read.
     spec_path.unlink()
     spec_path.write_bytes(spec.SerializeToString(deterministic=True))

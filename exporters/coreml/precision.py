@@ -16,11 +16,11 @@ from recipes.base.spec import Precision
 _WEIGHTED = {"conv", "linear", "matmul"}
 
 
-def compute_precision(precision: Precision, float32_through: str) -> Any:
+def compute_precision(precision: Precision, float32_through: str | None) -> Any:
     """coremltools' argument of that name; `float32_through` is the last output that `mixed` keeps in float32."""
     if precision == "fp32":
         return ct.precision.FLOAT32
-    if precision == "fp16":
+    if precision == "fp16" or float32_through is None:
         return ct.precision.FLOAT16
     kept: set[str] = set()
 

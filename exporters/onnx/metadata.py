@@ -9,7 +9,7 @@ from recipes.base.spec import Variant
 def describe(model: onnx.ModelProto, variant: Variant, facts: Facts) -> None:
     """Set the metadata and descriptions, each key once, in place."""
     model.producer_name = "soundport"
-    model.producer_version = ""
+    model.producer_version = facts.version
     model.doc_string = f"{variant.title}: {variant.description} ({facts.weights} weights)"
     model.graph.name = variant.name
     del model.metadata_props[:]

@@ -8,6 +8,7 @@ https://github.com/onnx/onnx/blob/main/docs/Changelog.md
 import onnx
 from onnx import NodeProto, helper, numpy_helper
 
+from exporters.onnx.initializers import drop_unused
 from recipes.base.errors import UserError
 
 # What PyTorch's current exporter writes.
@@ -45,7 +46,7 @@ def to_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         _fit(node, opset)
     del graph.node[:]
     graph.node.extend(nodes)
-    _drop_unused_initializers(graph)
+    drop_unused(graph)
     del model.opset_import[:]
     model.opset_import.append(helper.make_operatorsetid("", opset))
     model.ir_version = helper.find_min_ir_version_for(model.opset_import)
@@ -111,10 +112,3 @@ def _says_nothing_new(node: NodeProto, attribute: onnx.AttributeProto) -> bool:
     default = newest.attributes[attribute.name].default_value
     same_type = default.type == attribute.type
     return same_type and helper.get_attribute_value(default) == helper.get_attribute_value(attribute)
-
-
-def _drop_unused_initializers(graph: onnx.GraphProto) -> None:
-    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)

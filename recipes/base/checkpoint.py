@@ -1,9 +1,11 @@
 """Reads what `torch.save` wrote, without running anything that the file names."""
 
 import hashlib
+import pickletools
 import re
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,19 +68,46 @@ def read(path: Path, skipped: tuple[str, ...] = ()) -> Any:
             mapped = start.startswith(b"PK\x03\x04")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # A damaged file makes the reader raise almost anything.
-        raise UserError(f"{path}: {_refusal(error)}") from None
+        raise UserError(f"{path}: {_refusal(path, error, skipped)}") from None
 
 
-def _refusal(error: Exception) -> str:
-    if named := re.search(r"\bGLOBAL (\S+)", str(error)):
+def _refusal(path: Path, error: Exception, allowed: tuple[str, ...]) -> str:
+    # PyTorch's own words are not passed on: they advise to load the file without its safeguard.
+    named = re.search(r"\bGLOBAL (\S+)", str(error))
+    culprit = named[1] if named else next((name for name in _named(path) if name not in allowed), None)
+    if culprit is not None:
         return (
-            f"names {named[1]!r}, which is no part of a checkpoint's weights and could run code; nothing was run. "
+            f"names {culprit!r}, which is no part of a checkpoint's weights and could run code; nothing was run. "
             "Save the model's state_dict() alone if you trust the file, and give that"
         )
-    first_line = (str(error).strip().splitlines() or [""])[0]
-    return (
-        f"is no checkpoint of torch.save, or a part is missing ({type(error).__name__}: {first_line}); {_FETCH_AGAIN}"
-    )
+    return f"is no checkpoint of torch.save, or a part is missing ({type(error).__name__}); {_FETCH_AGAIN}"
+
+
+def _named(path: Path) -> Iterator[str]:
+    """What a pickle names beyond tensors, read op by op without running any: PyTorch reads old protocols only.
+
+    Sees what stands in a zip's `data.pkl` or at a file's start; ends silently where the pickle does.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                inner = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+                content = archive.read(inner)
+        else:
+            content = path.read_bytes()
+        texts: list[str] = []
+        for opcode, argument, _ in pickletools.genops(content):
+            if opcode.name == "GLOBAL":
+                name = str(argument).replace(" ", ".")
+            elif opcode.name == "STACK_GLOBAL":
+                name = ".".join(texts[-2:])
+            else:
+                texts += [argument] if isinstance(argument, str) else []
+                continue
+            if not name.startswith(("torch.", "collections.")):
+                yield name
+    except (ValueError, StopIteration, OSError, zipfile.BadZipFile, EOFError, IndexError):
+        return
 
 
 def state_dict(tree: object, origin: Path) -> dict[str, Tensor]:

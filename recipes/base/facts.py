@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import cast, get_args
 
 from recipes.base.errors import UserError
@@ -30,6 +31,7 @@ class Facts:
     author: str
     license: str
     source: str
+    version: str
 
     def to_strings(self) -> dict[str, str]:
         """Metadata values; the labels as a JSON list, since AudioSet's names hold commas."""
@@ -38,6 +40,7 @@ class Facts:
 
 
 def facts_of(variant: Variant, weights: Weights, checkpoint_sha256: str, labels: tuple[str, ...]) -> Facts:
+    published = weights == "published"
     return Facts(
         model_type=variant.family,
         variant=variant.name,
@@ -47,10 +50,18 @@ def facts_of(variant: Variant, weights: Weights, checkpoint_sha256: str, labels:
         least_size=variant.input.least,
         scores=variant.scores,
         labels=labels,
-        author=variant.author,
-        license=variant.licence,
-        source=variant.source.url,
+        author=variant.author if published else f"{weights} weights in the architecture of {variant.author}",
+        license=licence(variant, weights),
+        source=variant.source.url if published else weights,
+        version=version("soundport"),
     )
+
+
+def licence(variant: Variant, weights: Weights) -> str:
+    """The published weights have the published licence; nobody here can speak for any others."""
+    if weights == "published":
+        return variant.licence
+    return "none: synthetic weights" if weights == "synthetic" else "that of the user's own checkpoint"
 
 
 def from_strings(values: Mapping[str, str], origin: str) -> Facts:
@@ -71,6 +82,7 @@ def from_strings(values: Mapping[str, str], origin: str) -> Facts:
             author=values["author"],
             license=values["license"],
             source=values["source"],
+            version=values["version"],
         )
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(

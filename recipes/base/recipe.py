@@ -24,12 +24,14 @@ class Recipe:
 
     `build` gives the faithful model, in evaluation mode: (batch, samples) float32 to outputs by name.
     `read_checkpoint` gives the state dict in a published or a user's file, or raises UserError.
+    `classes` counts the classes that a state dict was trained for.
     `synthesize` gives a state dict of deterministic stand-in weights, the same bytes on every run.
     """
 
     family: str
     build: Callable[[Variant], nn.Module]
     read_checkpoint: Callable[[Path, Variant], dict[str, Tensor]]
+    classes: Callable[[dict[str, Tensor]], int | None]
     synthesize: Callable[[Variant], dict[str, Tensor]]
 
 

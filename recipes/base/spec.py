@@ -1,10 +1,13 @@
 """What a variant is: plain dataclasses, filled from `configs/FAMILY/VARIANT.yaml` and shared by all packages."""
 
+from dataclasses import replace
 from math import isfinite
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
+
+from recipes.base.errors import UserError
 
 Precision = Literal["fp32", "mixed", "fp16"]
 Weights = Literal["published", "synthetic", "custom"]
@@ -27,8 +30,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 class Source:
     """Where the published checkpoint is, and how to know it; at least one checksum."""
 
-    url: str
-    file: Annotated[str, Field(pattern=r"^[^/\\]+$")]
+    url: Annotated[str, Field(pattern=r"^https?://")]
+    file: Annotated[str, Field(pattern=r"^[^/\\.][^/\\]*$")]
     size: Annotated[int, Field(gt=0)]
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
@@ -115,8 +118,9 @@ class PadOverride:
 class CoreML:
     """What only the Core ML conversion needs to know."""
 
-    # The output up to which `mixed` stays float32: powers of loud and of silent sound leave float16's range.
-    float32_through: Name
+    # The output up to which `mixed` stays float32: powers of loud and of silent sound leave float16's range. None
+    # where the model is fed something that is past all that.
+    float32_through: Name | None
     pads: dict[str, PadOverride] = Field(default_factory=dict)
 
 
@@ -138,6 +142,8 @@ class Variant:
     # A dataclass of the family's own.
     front_end: Any
     input: Input
+    # What the network behind the front end may be fed instead: outputs, of the same names.
+    alternative_inputs: tuple[Input, ...] = ()
     outputs: Annotated[tuple[Output, ...], Field(min_length=1)]
     # The output whose last axis `convert run` ranks.
     scores: Name
@@ -148,6 +154,34 @@ class Variant:
         names = [output.name for output in self.outputs]
         if len(set(names)) != len(names):
             raise ValueError("has two outputs of one name")
-        for wanted in (self.scores, self.coreml.float32_through):
-            if wanted not in names:
+        for wanted in (self.scores, self.coreml.float32_through, *(tensor.name for tensor in self.alternative_inputs)):
+            if wanted is not None and wanted not in names:
                 raise ValueError(f"names the output {wanted!r}, which is not among {', '.join(names)}")
+        (ranked,) = (output for output in self.outputs if output.name == self.scores)
+        if ranked.kind not in ("probability", "logit") or ranked.axes[-1] != self.classes:
+            raise ValueError(f"ranks {self.scores!r}, which is no probability or logit of {self.classes} classes")
+
+    def fed_by(self, name: str) -> "Variant":
+        """The variant as it is when fed the input of that name: what it is fed, it does not give.
+
+        Raises UserError for a name that is no input.
+        """
+        if name == self.input.name:
+            return replace(self, alternative_inputs=())
+        for tensor in self.alternative_inputs:
+            if tensor.name == name:
+                outputs = tuple(output for output in self.outputs if output.name != name)
+                coreml = self.coreml
+                if coreml.float32_through == name:
+                    coreml = replace(coreml, float32_through=None)
+                return replace(self, input=tensor, alternative_inputs=(), outputs=outputs, coreml=coreml)
+        known = ", ".join(tensor.name for tensor in (self.input, *self.alternative_inputs))
+        raise UserError(f"{self.name} has no input {name!r}; choose from {known}")
+
+    def with_classes(self, classes: int) -> "Variant":
+        """The variant of a checkpoint that was trained for that many classes."""
+        outputs = tuple(
+            replace(output, axes=(*output.axes[:-1], classes)) if output.axes[-1] == self.classes else output
+            for output in self.outputs
+        )
+        return replace(self, classes=classes, outputs=outputs)

@@ -23,3 +23,8 @@ class LogMel:
 @dataclass(frozen=True, kw_only=True, config=spec.STRICT)
 class Variant(spec.Variant):
     front_end: LogMel
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.front_end.fmin < self.front_end.fmax <= self.sample_rate / 2:
+            raise ValueError("needs fmin < fmax <= sample_rate / 2")

@@ -5,8 +5,6 @@ excite different classes. That is what a conversion has to carry over.
 """
 
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import sqrt
 
 import numpy as np
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 
 from recipes.base import sound
 from recipes.base.spec import Variant
+from recipes.base.threads import one_thread
 from recipes.pann.frontend import dft_kernels, mel_matrix
 from recipes.pann.model import MobileNetV1
 
@@ -38,7 +37,7 @@ _SHIFT = 1.0
 def synthesize(variant: Variant) -> dict[str, Tensor]:
     """A float32 state dict of the published layout, the same bytes on every run on one machine."""
     model = MobileNetV1(variant.front_end, variant.classes).double().eval()
-    with torch.no_grad(), _one_thread():
+    with torch.no_grad(), one_thread():
         _draw(model)
         real, imaginary = dft_kernels(variant.front_end)
         model.spectrogram_extractor.stft.conv_real.weight.copy_(torch.from_numpy(real))
@@ -46,17 +45,6 @@ def synthesize(variant: Variant) -> dict[str, Tensor]:
         model.logmel_extractor.melW.copy_(torch.from_numpy(mel_matrix(variant.front_end, variant.sample_rate)))
         _calibrate(model, _calibration_sound(variant.sample_rate))
     return {name: value.float() if value.is_floating_point() else value for name, value in model.state_dict().items()}
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """The order of summation depends on the number of threads, and with it the last bits of the statistics."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _normal(name: str, shape: torch.Size) -> Tensor:

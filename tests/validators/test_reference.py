@@ -26,6 +26,7 @@ SIZES = {"framewise": CLASSES, "melspec": MELS}
 BY_NAME = {output.name: output for output in PANN.outputs}
 VARIANT = replace(
     PANN,
+    classes=CLASSES,
     input=replace(PANN.input, least=320, default=640, most=64000),
     outputs=(
         replace(BY_NAME["clipwise"], axes=("batch", CLASSES)),

@@ -228,7 +228,7 @@ def test_a_wrong_axis_planted_in_the_onnx_file_is_found(
     assert set(_values([check for check in checks if check.status == "failed"])) == {case.name for case in cases}
 
 
-@pytest.mark.parametrize("runtime", ["stored", "float32"])
+@pytest.mark.parametrize("runtime", ["executor", "executor-float32"])
 def test_the_made_package_passes(made_pann: Any, pann: Any, cases: tuple[Case, ...], runtime: str) -> None:
     checks = _run_file(made_pann.mlpackage, runtime, pann, cases, "mixed")
     assert {check.status for check in checks} == {"passed"}
@@ -281,7 +281,7 @@ def _flip_bits_of_the_weights(package: Path, spec: Any) -> None:
     weights.write_bytes(content)
 
 
-@pytest.mark.parametrize("runtime", ["stored", "float32"])
+@pytest.mark.parametrize("runtime", ["executor", "executor-float32"])
 @pytest.mark.parametrize(
     ("plant", "wrong"),
     [
@@ -305,7 +305,7 @@ def test_a_fault_planted_in_the_package_is_found(
         assert not any(check.output == "melspec" and check.status == "failed" for check in checks)
 
 
-@pytest.mark.parametrize("runtime", ["stored", "float32"])
+@pytest.mark.parametrize("runtime", ["executor", "executor-float32"])
 def test_a_wrong_axis_planted_in_the_package_is_found(
     made_pann: Any, pann: Any, cases: tuple[Case, ...], tmp_path: Path, runtime: str
 ) -> None:
@@ -322,9 +322,9 @@ def test_a_wrong_axis_planted_in_the_package_is_found(
 
 def test_loosened_tolerances_are_those_of_the_precision(made_pann: Any, pann: Any, cases: tuple[Case, ...]) -> None:
     """A mixed package does not pass at float32's tolerances: the right ones are looked up."""
-    assert _failed_values(_run_file(made_pann.mlpackage, "stored", pann, cases[:1], "fp32"))
+    assert _failed_values(_run_file(made_pann.mlpackage, "executor", pann, cases[:1], "fp32"))
     loose = Tolerance(atol=1e3, rtol=0, reason="anything goes here")
     outputs = tuple(replace(output, tolerances={**output.tolerances, "fp32": loose}) for output in pann.outputs)
-    runner = next(known for known in RUNTIMES if known.name == "stored").open(made_pann.mlpackage)
+    runner = next(known for known in RUNTIMES if known.name == "executor").open(made_pann.mlpackage)
     checks = check_values(runner, cases[:1], outputs, artifact="a", precision="fp32")
     assert not _failed_values(checks)

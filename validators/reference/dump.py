@@ -56,7 +56,7 @@ def _refuse_doubles(cases: Sequence[SoundCase]) -> None:
     for case in cases:
         # Some file systems do not tell upper from lower case.
         if case.name.lower() in seen:
-            raise UserError(f"two cases are called {case.name!r}; rename one of the sound files")
+            raise UserError(f"two cases are called {case.name!r}; rename the sound file")
         seen.add(case.name.lower())
 
 

@@ -44,7 +44,9 @@ def _open_executor(path: Path, precision: Literal["stored", "float32"]) -> Runne
         model = CoreMLModel(path, precision=precision)
     except CoreMLError as error:
         raise RunnerError(str(error)) from error
-    return _runner(precision, ct.utils.load_spec(str(path)), model.predict)
+    return _runner(
+        "executor" if precision == "stored" else f"executor-{precision}", ct.utils.load_spec(str(path)), model.predict
+    )
 
 
 def _runner(runtime: str, spec: Any, predict: Any) -> Runner:
@@ -72,7 +74,9 @@ def _runner(runtime: str, spec: Any, predict: Any) -> Runner:
 def _port(feature: Any) -> Port:
     array = feature.type.multiArrayType
     axes: list[str | int | None] = list(array.shape)
+    most = None
     for axis, bounds in enumerate(array.shapeRange.sizeRanges):
         if bounds.upperBound != bounds.lowerBound:
             axes[axis] = None
-    return Port(feature.name, tuple(axes), _DTYPES.get(array.dataType, str(array.dataType)))
+            most = bounds.upperBound if axis == len(axes) - 1 else None
+    return Port(feature.name, tuple(axes), _DTYPES.get(array.dataType, str(array.dataType)), most)

@@ -19,6 +19,8 @@ def open_file(path: Path) -> Runner:
 def open_model(model: bytes) -> Runner:
     """Load a serialised ONNX model on the CPU."""
     options = onnxruntime.SessionOptions()
+    # The order of summation, and with it the last bits, would depend on the number of cores.
+    options.intra_op_num_threads = 1
     options.log_severity_level = 4  # What it would log of an error, it raises as well.
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

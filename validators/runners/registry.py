@@ -43,8 +43,8 @@ RUNTIMES = (
     Runtime("onnxruntime", ".onnx", ("onnxruntime", "open_file")),
     Runtime("tract", ".onnx", ("tract", "open_file"), _tract_missing),
     Runtime("coreml", ".mlpackage", ("coreml", "open_native"), _not_macos),
-    Runtime("stored", ".mlpackage", ("coreml", "open_stored")),
-    Runtime("float32", ".mlpackage", ("coreml", "open_float32")),
+    Runtime("executor", ".mlpackage", ("coreml", "open_stored")),
+    Runtime("executor-float32", ".mlpackage", ("coreml", "open_float32")),
 )
 
 
@@ -58,13 +58,16 @@ def runtimes_for(artifact: Path) -> tuple[Runtime, ...]:
 
 
 def choose(artifact: Path, name: str | None = None) -> Runtime:
-    """The named runtime, or the first that is here. `coreml` is Apple's where it is and else the executor."""
+    """The runtime of that name, or the first that is here. `coreml` is Apple's where it is and else the executor."""
     known = runtimes_for(artifact)
     if not artifact.exists():
         raise UserError(f"{artifact}: no such file; `convert recipe` makes one")
-    if name is not None and name not in {runtime.name for runtime in known}:
-        raise UserError(f"{artifact.name} cannot be run by {name}; choose {' or '.join(r.name for r in known)}")
-    wanted = [runtime for runtime in known if name in (None, "coreml", runtime.name)]
+    if name == "coreml" and artifact.suffix == ".mlpackage":
+        name = None
+    wanted = [runtime for runtime in known if name in (None, runtime.name)]
+    if not wanted:
+        others = "coreml" if artifact.suffix == ".mlpackage" else " or ".join(runtime.name for runtime in known)
+        raise UserError(f"{artifact.name} cannot be run by {name}; choose {others}")
     for runtime in wanted:
         if runtime.absent() is None:
             return runtime

@@ -14,11 +14,15 @@ class RunnerError(Exception):
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output as the artifact declares it: a name or None for each axis that may change."""
+    """An input or output as the artifact declares it: a name or None for each axis that may change.
+
+    `most` bounds the last axis where the artifact does.
+    """
 
     name: str
     axes: tuple[str | int | None, ...]
     dtype: str
+    most: int | None = None
 
 
 @dataclass(frozen=True)

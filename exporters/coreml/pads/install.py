@@ -69,6 +69,7 @@ def installed(overrides: Mapping[str, PadOverride] | None = None) -> Iterator[li
     if unmatched := [name for name in overrides if name not in pads]:
         raise PadError(
             f"pad override {unmatched[0]!r} matches no pad node; the pad nodes are: {', '.join(pads) or '(none)'}"
+            + (" (a pooling's own padding follows the model)" if unmatched[0] in {d.node for d in decisions} else "")
         )
 
 

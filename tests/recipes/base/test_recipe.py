@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,7 +54,7 @@ def test_few_of_many_names_are_shown(state: dict[str, Tensor]) -> None:
 
 
 def test_build_asks_the_variant() -> None:
-    variant = replace(config.find("pann"), classes=3)
+    variant = config.find("pann").with_classes(3)
     assert recipe.load("pann").build(variant).state_dict()["fc_audioset.bias"].shape == (3,)
 
 

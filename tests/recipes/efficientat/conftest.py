@@ -68,7 +68,7 @@ description: D
 author: A
 licence: MIT
 paper: https://arxiv.org/abs/2211.04772
-source: {{url: U, file: F, size: 1, md5: "00000000000000000000000000000000"}}
+source: {{url: "https://example.org/F", file: F, size: 1, md5: "00000000000000000000000000000000"}}
 sample_rate: 32000
 labels: audioset
 classes: 527

@@ -18,7 +18,7 @@ from validators.runners.runner import Runner, RunnerError, shortened
 
 OUTPUTS = ["clipwise", "embedding", "framewise", "segment_clipwise", "melspec"]
 ONNX_RUNTIMES = ["onnxruntime", "tract"]
-EXECUTORS = ["stored", "float32"]
+EXECUTORS = ["executor", "executor-float32"]
 
 Open = Callable[..., Runner]
 
@@ -78,16 +78,16 @@ def test_core_ml_takes_one_clip_of_any_length(opened: Open, name: str) -> None:
     [
         ("onnxruntime", {"sound": (1, 9920)}, "waveform"),
         ("tract", {"sound": (1, 9920)}, "waveform"),
-        ("stored", {"sound": (1, 9920)}, "waveform"),
+        ("executor", {"sound": (1, 9920)}, "waveform"),
         ("onnxruntime", {"waveform": (1, 9920), "more": (1,)}, "more"),
         ("tract", {"waveform": (1, 9920), "more": (1,)}, "more"),
-        ("stored", {"waveform": (1, 9920), "more": (1,)}, "more"),
+        ("executor", {"waveform": (1, 9920), "more": (1,)}, "more"),
         ("onnxruntime", {"waveform": (9920,)}, "rank"),
         ("tract", {"waveform": (9920,)}, "tract"),
-        ("stored", {"waveform": (9920,)}, "shape"),
+        ("executor", {"waveform": (9920,)}, "shape"),
         ("onnxruntime", {"waveform": (1, 100)}, "Pad"),
-        ("stored", {"waveform": (1, 100)}, "9920"),
-        ("stored", {"waveform": (2, 9920)}, "shape"),
+        ("executor", {"waveform": (1, 100)}, "9920"),
+        ("executor", {"waveform": (2, 9920)}, "shape"),
     ],
 )
 def test_what_a_runtime_refuses_is_a_runner_error(
@@ -179,7 +179,7 @@ def test_pytorch_answers_by_name_without_gradients() -> None:
 
 def test_runtimes_are_known_by_the_artifacts_ending() -> None:
     assert [runtime.name for runtime in runtimes_for(Path("a/model.onnx"))] == ["onnxruntime", "tract"]
-    assert [runtime.name for runtime in runtimes_for(Path("a/model.mlpackage"))] == ["coreml", "stored", "float32"]
+    assert [runtime.name for runtime in runtimes_for(Path("a/model.mlpackage"))] == ["coreml", "executor", "executor-float32"]
     with pytest.raises(UserError, match=r"must end in \.onnx or \.mlpackage"):
         runtimes_for(Path("a/model.tflite"))
 
@@ -188,7 +188,7 @@ def test_the_first_runtime_that_is_here_is_chosen(made_pann: Any, monkeypatch: p
     assert choose(made_pann.onnx).name == "onnxruntime"
     assert choose(made_pann.onnx, "tract").name == "tract"
     monkeypatch.setattr(registry.sys, "platform", "linux")
-    assert choose(made_pann.mlpackage).name == choose(made_pann.mlpackage, "coreml").name == "stored"
+    assert choose(made_pann.mlpackage).name == choose(made_pann.mlpackage, "coreml").name == "executor"
     monkeypatch.setattr(registry.sys, "platform", "darwin")
     assert choose(made_pann.mlpackage).name == choose(made_pann.mlpackage, "coreml").name == "coreml"
 
