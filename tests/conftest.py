@@ -110,8 +110,10 @@ def made_pann(made_once: Callable[..., Path]) -> MadeFolder:
     """`convert recipe pann --to coreml --weights synthetic --json`, run as a user does; copy what you change."""
 
     def make(folder: Path) -> None:
-        command = [sys.executable, "-m", "convert.cli", "recipe", "pann", "--to", "coreml", "--weights", "synthetic"]
+        command = [sys.executable, "-m", "convert", "recipe", "pann", "--to", "coreml", "--weights", "synthetic"]
         done = run([*command, "-o", folder / "pann", "--json"], capture_output=True, text=True, cwd=_ROOT)
+        if not (folder / "pann").is_dir():
+            raise RuntimeError(f"the command made nothing: {done.stderr}")
         said = {"exit_code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
         (folder / "said.json").write_text(json.dumps(said), encoding="utf-8")
 

@@ -40,7 +40,8 @@ def made(made_pann: Any, tmp_path: Path) -> Path:
     folder = tmp_path / "made"
     (folder / "sub").mkdir(parents=True)
     (folder / "sub" / "old.txt").write_text("old")
-    manifests.write(replace(manifests.read(made_pann.path), files=listing(folder)), folder)
+    manifest = manifests.read(made_pann.path)
+    manifests.write(replace(manifest, files=manifest.files | listing(folder)), folder)
     return folder
 
 

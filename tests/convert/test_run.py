@@ -94,7 +94,7 @@ def test_named_arrays_go_in_and_all_outputs_come_out(
     given = npz(waveform=audio.read(sounds / "tone.wav", 32000)[None])
     said = convert("run", made_pann.path / artifact, given, "--runtime", runtime, "-o", tmp_path / "out.npz")
     assert (said.exit_code, said.stderr) == (0, "")
-    assert said.stdout.splitlines()[0] == "clipwise  float32[1, 527]"
+    assert len(said.stdout.splitlines()) == 10
     with np.load(tmp_path / "out.npz") as written:
         assert written.files == OUTPUTS
         wanted = expected(sounds / "tone.wav")
@@ -109,7 +109,7 @@ def test_a_batch_goes_through_onnx_as_one(convert: Convert, made_pann: Any, npz:
     said = convert("run", made_pann.onnx, npz(waveform=np.zeros((3, 9920), np.float32)), "--json")
     result = json.loads(said.stdout)
     assert result["outputs"]["clipwise"] == [3, 527]
-    assert result["top"] == []
+    assert [len(row) for row in result["top"]] == [10, 10, 10]
 
 
 @pytest.mark.parametrize("artifact", ["model.onnx", "model.mlpackage"])
@@ -126,8 +126,8 @@ def test_a_batch_goes_through_onnx_as_one(convert: Convert, made_pann: Any, npz:
         ({"waveform": np.full((1, 9920), np.inf, np.float32)}, "holds NaN or infinity"),
         ({"waveform": np.zeros((1, 9920), np.float32), "more": np.zeros(1)}, "holds more, which is no input"),
         ({"waveform": np.array([None])}, "is no .npz of plain arrays"),
-        ({"waveform": np.zeros((1, 9919), np.float32)}, "the last axis must be 9920 or more"),
-        ({"waveform": np.zeros((1, 0), np.float32)}, "the last axis must be 9920 or more"),
+        ({"waveform": np.zeros((1, 9919), np.float32)}, "the last axis must be 9920"),
+        ({"waveform": np.zeros((1, 0), np.float32)}, "the last axis must be 9920"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -228,7 +228,7 @@ def test_where_the_outputs_cannot_be_written(convert: Convert, made_pann: Any, s
     said = convert("run", made_pann.onnx, sound, "-o", tmp_path / "out.csv")
     assert said.is_one_clear_error("give a name that ends so")
     said = convert("run", made_pann.onnx, sound, "-o", tmp_path / "nowhere" / "out.npz")
-    assert said.is_one_clear_error("No such file or directory")
+    assert said.is_one_clear_error("nowhere; make it, or choose another")
     assert [path.name for path in tmp_path.iterdir()] == ["tone.wav"]
 
 

@@ -179,7 +179,11 @@ def test_pytorch_answers_by_name_without_gradients() -> None:
 
 def test_runtimes_are_known_by_the_artifacts_ending() -> None:
     assert [runtime.name for runtime in runtimes_for(Path("a/model.onnx"))] == ["onnxruntime", "tract"]
-    assert [runtime.name for runtime in runtimes_for(Path("a/model.mlpackage"))] == ["coreml", "executor", "executor-float32"]
+    assert [runtime.name for runtime in runtimes_for(Path("a/model.mlpackage"))] == [
+        "coreml",
+        "executor",
+        "executor-float32",
+    ]
     with pytest.raises(UserError, match=r"must end in \.onnx or \.mlpackage"):
         runtimes_for(Path("a/model.tflite"))
 
