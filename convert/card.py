@@ -54,8 +54,8 @@ let answer = try {scores}(of: {input}, by: model)
 """
 
 
-def card(manifest: Manifest) -> str:
-    """The text; it depends on the manifest alone."""
+def card(manifest: Manifest, front_end: str | None = None) -> str:
+    """The text; `front_end` is a program that computes the front end from the data in `frontend/`."""
     rows = "\n".join(
         f"| `{output.name}` | {_axes(output.axes)} | {output.description} |" for output in manifest.outputs
     )
@@ -73,6 +73,10 @@ def card(manifest: Manifest) -> str:
         shown = next((name for name in manifest.artifacts if name.endswith(suffix)), None)
         if shown is not None:
             parts.append(sample.format(**_fill(shown, manifest)).strip())
+    if front_end is not None:
+        parts.append("## The front end in NumPy")
+        parts.append("`frontend/` holds its window, mel matrix and numbers, for hosts that compute it themselves, and:")
+        parts.append(f"```python\n{front_end.strip()}\n```")
     return "\n\n".join(parts) + "\n"
 
 

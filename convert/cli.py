@@ -59,6 +59,8 @@ def one_clear_error() -> Iterator[None]:
     except UserError as error:
         _complain(str(error))
         raise typer.Exit(2) from None
+    except BrokenPipeError:
+        raise
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _complain(f"{place}{error.strerror or error}; free space or check the path and its rights, then run it again")

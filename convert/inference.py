@@ -53,7 +53,10 @@ def run(artifact: Path, source: Path, *, runtime: str | None, top: int) -> Run:
             outputs = runner.run({runner.inputs[0].name: _sound(source, runner, facts)})
     except RunnerError as error:
         raise UserError(f"{artifact.name}: {error}; `convert check` tells whether the file is whole") from None
-    return Run(runner.runtime, outputs, _ranked(outputs[facts.scores], facts.labels, top))
+    scores = outputs[facts.scores].astype(np.float64)
+    if facts.scores_kind == "logit":
+        scores = 1 / (1 + np.exp(-np.clip(scores, -500, 500)))
+    return Run(runner.runtime, outputs, _ranked(scores, facts.labels, top))
 
 
 def _sound(source: Path, runner: Runner, facts: Facts) -> np.ndarray:

@@ -28,7 +28,7 @@ from recipes.base.checkpoint import sha256
 from recipes.base.config import find
 from recipes.base.download import fetch, is_published
 from recipes.base.facts import Facts, facts_of, licence
-from recipes.base.recipe import digest, faithful_model, load
+from recipes.base.recipe import HostFrontEnd, digest, faithful_model, load
 from recipes.base.sound import rich
 from recipes.base.spec import Variant, Weights
 from recipes.base.threads import one_thread
@@ -249,6 +249,8 @@ def _write_papers(
     """labels.json, README.md and, last, the manifest that lists them all."""
     table = [{"index": label.index, "mid": label.mid, "name": label.name} for label in classes]
     (folder / "labels.json").write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    make_front_end = load(variant.family).front_end
+    program = _write_front_end(folder / "frontend", make_front_end(variant)) if make_front_end else None
     manifest = Manifest(
         schema="soundport.manifest/1",
         family=variant.family,
@@ -269,8 +271,19 @@ def _write_papers(
         files={},
         results={"exit_code": exit_code(checks), **report.summary(checks)},
     )
-    (folder / "README.md").write_text(card(manifest), encoding="utf-8")
+    (folder / "README.md").write_text(card(manifest, program), encoding="utf-8")
     manifests.write(replace(manifest, files=listing(folder)), folder)
+
+
+def _write_front_end(folder: Path, front_end: HostFrontEnd) -> str:
+    """The front end as data, for hosts that compute it themselves; returns the program that shows how."""
+    folder.mkdir()
+    for name, array in front_end.arrays.items():
+        np.save(folder / name, array)
+    numbers = json.dumps(front_end.numbers, indent=1) + "\n"
+    (folder / "front_end.json").write_text(numbers, encoding="utf-8")
+    (folder / front_end.program_file).write_text(front_end.program, encoding="utf-8")
+    return front_end.program
 
 
 def _versions() -> dict[str, str]:

@@ -20,8 +20,8 @@ def export(module: nn.Module, variant: Variant, opset: int = DEFAULT_OPSET) -> o
     """
     if opset not in OPSETS:
         raise UserError(f"--opset {opset}: choose one from {OPSETS.start} to {OPSETS.stop - 1}")
-    # Two rows and a length above the least one: torch.export takes a 1 for a constant.
-    example = torch.zeros(variant.input.shape(2, 3 * variant.input.least))
+    # Two rows and a length that leaves no inner axis at 1: torch.export takes a 1 for a constant.
+    example = torch.zeros(variant.input.shape(2, variant.input.default))
     program = torch.export.export(module, (example,), dynamic_shapes=(_dynamic_axes(variant),))
     with quiet("torch.onnx"):
         exported = torch.onnx.export(

@@ -40,6 +40,8 @@ def to_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
             _axes_to_attribute(node, constants)
         if opset < 15 and node.op_type == "Shape":
             nodes += _whole_shape_then_slice(node, graph)
+        elif opset < 14 and node.op_type == "HardSwish":
+            nodes += _hard_sigmoid_times(node)
         else:
             nodes.append(node)
     for node in nodes:
@@ -82,6 +84,15 @@ def _whole_shape_then_slice(node: NodeProto, graph: onnx.GraphProto) -> list[Nod
     return [
         helper.make_node("Shape", list(node.input), [whole], name=f"{node.name}_whole"),
         helper.make_node("Slice", [whole, starts, ends], list(node.output), name=node.name),
+    ]
+
+
+def _hard_sigmoid_times(node: NodeProto) -> list[NodeProto]:
+    """Opset 14 gave x * HardSigmoid(x) a name of its own."""
+    gate = f"{node.output[0]}_gate"
+    return [
+        helper.make_node("HardSigmoid", list(node.input), [gate], name=gate, alpha=1 / 6, beta=0.5),
+        helper.make_node("Mul", [node.input[0], gate], list(node.output), name=node.name),
     ]
 
 

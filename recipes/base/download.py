@@ -42,6 +42,8 @@ def fetch(variant: Variant, progress: Progress | None = None) -> Path:
     The file appears in the cache whole and checked, or not at all. Raises UserError where there is no network, the
     server refuses, the content is not the published one, or the cache cannot be written.
     """
+    if variant.source.size is None:
+        raise _failure(variant, "no checksum of it is known, so that it is not fetched")
     if present := cached(variant):
         return present
     # Slow to import, and most runs find the file in the cache.
@@ -104,7 +106,7 @@ class _Meter:
     def update(self, count: int) -> None:
         """`count` is the length of a whole chunk even for the last one, and the whole file's after `reset`."""
         self._done += count
-        size = self._variant.source.size
+        size = self._variant.source.size or 0
         if self._done >= size + _CHUNK_BYTES:
             raise _failure(self._variant, f"the content is not the published one: it has more bytes than {size}")
         if self._progress:
@@ -119,6 +121,8 @@ class _Meter:
 def _fault(path: Path, source: Source) -> str | None:
     """What tells a file from the published one, or None. Raises OSError where it cannot be read."""
     size = path.stat().st_size
+    if source.size is None:
+        return "nothing is known to tell it by"
     if size != source.size:
         return f"it has {size} bytes instead of {source.size}"
     for algorithm, expected in (("md5", source.md5), ("sha256", source.sha256)):

@@ -17,7 +17,8 @@ COREML_PREFIX = "org.soundport."
 class Facts:
     """Enough to run an artifact on sound and to name its classes, without any other file.
 
-    `least_size` is the least size of the input's last axis, `scores` the output that ranks the classes.
+    `least_size` is the least size of the input's last axis, `scores` the output that ranks the classes: probabilities,
+    or logits whose sigmoids are.
     """
 
     model_type: str
@@ -27,6 +28,7 @@ class Facts:
     sample_rate: int
     least_size: int
     scores: str
+    scores_kind: str
     labels: tuple[str, ...]
     author: str
     license: str
@@ -49,6 +51,7 @@ def facts_of(variant: Variant, weights: Weights, checkpoint_sha256: str, labels:
         sample_rate=variant.sample_rate,
         least_size=variant.input.least,
         scores=variant.scores,
+        scores_kind=next(output.kind for output in variant.outputs if output.name == variant.scores),
         labels=labels,
         author=variant.author if published else f"{weights} weights in the architecture of {variant.author}",
         license=licence(variant, weights),
@@ -78,6 +81,7 @@ def from_strings(values: Mapping[str, str], origin: str) -> Facts:
             sample_rate=int(values["sample_rate"]),
             least_size=int(values["least_size"]),
             scores=values["scores"],
+            scores_kind=values["scores_kind"],
             labels=tuple(str(label) for label in labels),
             author=values["author"],
             license=values["license"],

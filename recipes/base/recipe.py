@@ -13,9 +13,21 @@ from recipes.base.errors import UserError
 from recipes.base.spec import Variant
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
 _MOST_NAMES_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class HostFrontEnd:
+    """What a host needs to compute the front end itself: arrays by file name, numbers, a program that uses these."""
+
+    arrays: dict[str, NDArray[np.float32]]
+    numbers: dict[str, float]
+    program_file: str
+    program: str
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,7 @@ class Recipe:
     `read_checkpoint` gives the state dict in a published or a user's file, or raises UserError.
     `classes` counts the classes that a state dict was trained for.
     `synthesize` gives a state dict of deterministic stand-in weights, the same bytes on every run.
+    `front_end` gives the front end as data, for families whose network may be fed its result.
     """
 
     family: str
@@ -33,6 +46,7 @@ class Recipe:
     read_checkpoint: Callable[[Path, Variant], dict[str, Tensor]]
     classes: Callable[[dict[str, Tensor]], int | None]
     synthesize: Callable[[Variant], dict[str, Tensor]]
+    front_end: Callable[[Variant], HostFrontEnd] | None = None
 
 
 def load(family: str) -> Recipe:

@@ -28,17 +28,20 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 @dataclass(frozen=True, config=STRICT)
 class Source:
-    """Where the published checkpoint is, and how to know it; at least one checksum."""
+    """Where the published checkpoint is, and how to know it: its size and at least one checksum.
+
+    Where neither is known, nobody can tell the file from another, so that it is not fetched.
+    """
 
     url: Annotated[str, Field(pattern=r"^https?://")]
     file: Annotated[str, Field(pattern=r"^[^/\\.][^/\\]*$")]
-    size: Annotated[int, Field(gt=0)]
+    size: Annotated[int, Field(gt=0)] | None = None
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
 
     def __post_init__(self) -> None:
-        if self.md5 is None and self.sha256 is None:
-            raise ValueError("needs md5 or sha256")
+        if (self.size is None) != (self.md5 is None and self.sha256 is None):
+            raise ValueError("needs size and md5 or sha256, or none of them")
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -5,24 +5,16 @@ The mel bank is Kaldi's
 `compliance.kaldi.get_mel_banks` has it, which EfficientAT was trained with.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import resources
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes.base.recipe import HostFrontEnd
 from recipes.efficientat.spec import LogMel, Variant
 
 PROGRAM = "melspec.py"
-
-
-@dataclass(frozen=True)
-class HostFrontEnd:
-    """All that a host needs to compute `melspec`: arrays by file name, numbers, and a program that uses just these."""
-
-    arrays: dict[str, NDArray[np.float32]]
-    numbers: dict[str, float]
-    program: str
 
 
 def host_front_end(variant: Variant) -> HostFrontEnd:
@@ -33,6 +25,7 @@ def host_front_end(variant: Variant) -> HostFrontEnd:
             "mel.npy": mel_matrix(variant.front_end, variant.sample_rate),
         },
         numbers={"sample_rate": variant.sample_rate, **asdict(variant.front_end)},
+        program_file=PROGRAM,
         program=resources.files("recipes.efficientat").joinpath(PROGRAM).read_text(encoding="utf-8"),
     )
 

@@ -3,8 +3,8 @@
 from torch import Tensor, nn
 
 from recipes.base import spec
-from recipes.base.recipe import Recipe
-from recipes.efficientat import checkpoint, model, synthetic
+from recipes.base.recipe import HostFrontEnd, Recipe
+from recipes.efficientat import checkpoint, frontend, model, synthetic
 from recipes.efficientat.spec import Variant
 
 
@@ -18,10 +18,16 @@ def synthesize(variant: spec.Variant) -> dict[str, Tensor]:
     return synthetic.synthesize(variant)
 
 
+def front_end(variant: spec.Variant) -> HostFrontEnd:
+    assert isinstance(variant, Variant)
+    return frontend.host_front_end(variant)
+
+
 RECIPE = Recipe(
     family="efficientat",
     build=build,
     read_checkpoint=checkpoint.read,
     classes=checkpoint.classes,
     synthesize=synthesize,
+    front_end=front_end,
 )

@@ -13,7 +13,16 @@ from recipes.base.spec import Variant
 
 HERE = Path(__file__).parent
 
-each_variant = pytest.mark.parametrize("variant", config.variants(), ids=lambda variant: variant.name)
+
+def _of_each() -> list[object]:
+    """All variants; those whose weights take tens of seconds to make are left to `make test-all`."""
+    return [
+        pytest.param(variant, id=variant.name, marks=[pytest.mark.slow] if getattr(variant, "width", 0) >= 2 else [])
+        for variant in config.variants()
+    ]
+
+
+each_variant = pytest.mark.parametrize("variant", _of_each())
 
 
 def test_every_folder_of_configurations_is_a_recipe_with_tests() -> None:

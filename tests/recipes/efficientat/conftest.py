@@ -60,62 +60,13 @@ PUBLISHED = {
     "dymn20_as": Published(2, 40.02, dynamic=True),
 }
 
-_CONFIG = """
-family: efficientat
-name: {name}
-title: T
-description: D
-author: A
-licence: MIT
-paper: https://arxiv.org/abs/2211.04772
-source: {{url: "https://example.org/F", file: F, size: 1, md5: "00000000000000000000000000000000"}}
-sample_rate: 32000
-labels: audioset
-classes: 527
-width: {published.width}
-strides: {strides}
-head: {published.head}
-dynamic: {dynamic}
-front_end:
-  pre_emphasis: 0.97
-  n_fft: 1024
-  win_length: 800
-  hop_length: {published.hop_length}
-  n_mels: {published.n_mels}
-  fmin: 0
-  fmax: 15000
-  power_floor: 1.0e-5
-  offset: 4.5
-  divisor: 5
-input: {{name: waveform, axes: [batch, samples], least: 514, default: 320000, most: 960000, description: W}}
-alternative_inputs:
-- {{name: melspec, axes: [batch, 1, {published.n_mels}, time], least: 1, default: 1000, most: 6000, description: M}}
-scores: logits
-outputs:
-- {{name: logits, axes: [batch, 527], kind: logit, description: L, tolerances: {tolerances}}}
-- {{name: embedding, axes: [batch, {embedding}], kind: embedding, description: E, tolerances: {tolerances}}}
-- {{name: melspec, axes: [batch, {published.n_mels}, frames], kind: feature, description: M, tolerances: {tolerances}}}
-coreml: {{float32_through: melspec}}
-"""
-_EMBEDDING = {0.1: 96, 0.2: 192, 0.4: 384, 0.5: 480, 1: 960, 2: 1920, 3: 2880, 4: 3840}
-_TOLERANCE = "{atol: 1.0e-4, rtol: 0, reason: not asked for in these tests}"
-
 
 @pytest.fixture(scope="session")
 def variant() -> Callable[..., Variant]:
     """`variant(name, input="waveform")`: a published one, fed with sound or with its spectrogram."""
 
     def make(name: str, input: str = "waveform") -> Variant:
-        published = PUBLISHED[name]
-        text = _CONFIG.format(
-            name=name,
-            published=published,
-            strides=list(published.strides),
-            dynamic=str(published.dynamic).lower(),
-            embedding=_EMBEDDING[published.width],
-            tolerances=f"{{fp32: {_TOLERANCE}, mixed: {_TOLERANCE}, fp16: {_TOLERANCE}}}",
-        )
-        made = config.parse(text, name).fed_by(input)
+        made = config.find(name).fed_by(input)
         assert isinstance(made, Variant)
         return made
 
