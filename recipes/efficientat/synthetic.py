@@ -5,7 +5,8 @@ from math import prod, sqrt
 import torch
 from torch import Tensor, nn
 
-from recipes.efficientat.calibration import calibration_sound, normal, norms_calibrated, one_thread, spread
+from recipes.base.calibration import calibration_sound, normal, norms_calibrated, spread
+from recipes.base.threads import one_thread
 from recipes.efficientat.dymn import DynamicBlock, DynamicConv
 from recipes.efficientat.mn import InvertedResidual
 from recipes.efficientat.model import build
@@ -36,7 +37,7 @@ def synthesize(variant: Variant) -> dict[str, Tensor]:
     with torch.no_grad(), one_thread():
         _draw(model)
         front_end = FrontEnd(variant.front_end, variant.sample_rate).double()
-        melspec = front_end(calibration_sound(variant.sample_rate))[:, None]
+        melspec = front_end(calibration_sound(variant.sample_rate, seconds=2))[:, None]
         with norms_calibrated(model):
             embedding = model.tag(melspec)["embedding"]
         if variant.head == "mlp":

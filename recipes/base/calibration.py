@@ -17,29 +17,18 @@ from recipes.base import sound
 _GAINS_DB = (0, -6, -12, -20, -30, -40, 0, -6, -12, -20)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """The order of summation depends on the number of threads, and with it the last bits of the statistics."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def normal(name: str, shape: torch.Size) -> Tensor:
     """Standard normal numbers that depend on the tensor's name alone; NumPy has frozen this generator for good."""
     seed = zlib.crc32(name.encode())
     return torch.from_numpy(np.random.RandomState(seed).standard_normal(tuple(shape)).astype(np.float32))
 
 
-def calibration_sound(sample_rate: int) -> Tensor:
-    """(clips, samples) float64: two seconds each of sounds as people record them, and of the extremes.
+def calibration_sound(sample_rate: int, seconds: int) -> Tensor:
+    """(clips, samples) float64: sounds as people record them, and the extremes.
 
     Without the extremes they excite the trunk a hundred times as much as any sound that it has seen.
     """
-    samples = 2 * sample_rate
+    samples = seconds * sample_rate
     clips = [sound.rich(samples, sample_rate, seed) * 10 ** (gain / 20) for seed, gain in enumerate(_GAINS_DB)]
     clips += [sound.noise(samples, peak) for peak in (1.0, 3e-2, 1e-3, 0.0)]
     clips += [sound.square(samples, sample_rate), sound.impulse(samples)]

@@ -1,0 +1,118 @@
+"""The whole path of a family with two inputs, on the real weights of mn04_as and on a fine-tuned checkpoint."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convert.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def made(convert: Callable[..., Any], shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("efficientat") / "mn04_as"
+    words = ["--to", "coreml", "--input", "waveform", "--input", "melspec", "-o", folder]
+    said = convert("recipe", "mn04_as", "--checkpoint", shared / "checkpoints" / "mn04_as_mAP_432.pt", *words)
+    assert said.exit_code == 0, said.stdout + said.stderr
+    return folder
+
+
+def test_both_inputs_are_made_and_checked(made: Path) -> None:
+    manifest = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["weights"] == "published"
+    assert {name: artifact["input"] for name, artifact in manifest["artifacts"].items()} == {
+        "model.onnx": "waveform",
+        "model.mlpackage": "waveform",
+        "model.melspec.onnx": "melspec",
+        "model.melspec.mlpackage": "melspec",
+    }
+    seen = {(check["artifact"], check["output"]) for check in manifest["results"]["checks"] if check["comparison"]}
+    assert ("model.melspec.onnx", "logits") in seen
+    assert ("model.melspec.onnx", "melspec") not in seen
+
+
+def test_the_folder_passes_its_own_check(convert: Callable[..., Any], made: Path) -> None:
+    assert convert("check", made).exit_code == 0
+
+
+@pytest.mark.parametrize("artifact", ["model.onnx", "model.mlpackage"])
+def test_typing_is_recognised(convert: Callable[..., Any], made: Path, shared: Path, artifact: str) -> None:
+    said = convert("run", made / artifact, shared / "audio" / "typing.wav", "--top", 2, "--json")
+    (first, second) = json.loads(said.stdout)["top"][0]
+    assert (first["label"], second["label"]) == ("Computer keyboard", "Typing")
+    assert first["score"] == pytest.approx(0.891, abs=2e-3)
+    assert second["score"] == pytest.approx(0.871, abs=2e-3)
+
+
+def test_a_spectrogram_is_no_sound(convert: Callable[..., Any], made: Path, shared: Path) -> None:
+    said = convert("run", made / "model.melspec.onnx", shared / "audio" / "typing.wav")
+    assert said.is_one_clear_error("is fed melspec (batch, 1, 128, time) and no sound")
+
+
+def test_the_front_end_in_numpy_feeds_the_network(
+    convert: Callable[..., Any], made: Path, shared: Path, tmp_path: Path
+) -> None:
+    from recipes.base import audio
+
+    np.save(tmp_path / "in.npy", audio.read(shared / "audio" / "typing.wav", 32000))
+    words = [made / "frontend" / "melspec.py", tmp_path / "in.npy", tmp_path / "out.npy"]
+    subprocess.run([sys.executable, "-I", *words], check=True)
+    np.savez(tmp_path / "melspec.npz", melspec=np.load(tmp_path / "out.npy")[:, None])
+    said = convert("run", made / "model.melspec.onnx", tmp_path / "melspec.npz", "--top", 1)
+    assert said.stdout.startswith("0.89")
+    assert (made / "frontend" / "melspec.py").read_text().strip() in (made / "README.md").read_text()
+
+
+def test_an_unknown_input_is_refused(convert: Callable[..., Any], tmp_path: Path) -> None:
+    said = convert("recipe", "mn04_as", "--weights", "synthetic", "--input", "logmel", "-o", tmp_path / "made")
+    assert said.is_one_clear_error("mn04_as has no input 'logmel'; choose from waveform, melspec")
+
+
+@pytest.fixture(scope="module")
+def fine_tuned(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real network with a head for three classes."""
+    import torch
+
+    state = torch.load(shared / "checkpoints" / "mn04_as_mAP_432.pt", weights_only=True)
+    for name in ("classifier.5.weight", "classifier.5.bias"):
+        state[name] = state[name][:3].clone()
+    path = tmp_path_factory.mktemp("fine-tuned") / "three.pt"
+    torch.save(state, path)
+    return path
+
+
+def test_a_checkpoint_of_other_classes(convert: Callable[..., Any], fine_tuned: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("knock\nring, ring\nsilence\n")
+    words = ["recipe", "mn04_as", "--checkpoint", fine_tuned, "-o", tmp_path / "made"]
+    said = convert(*words)
+    assert said.exit_code == 0
+    assert "warning: the checkpoint has 3 classes of its own" in said.stderr
+    labelled = convert(*words, "--labels", tmp_path / "labels.txt")
+    assert (labelled.exit_code, labelled.stderr) == (0, "")
+    names = [label["name"] for label in json.loads((tmp_path / "made" / "labels.json").read_text())]
+    assert names == ["knock", "ring, ring", "silence"]
+    (tmp_path / "labels.txt").write_text("knock\n")
+    assert convert(*words, "--labels", tmp_path / "labels.txt").is_one_clear_error("names 1 classes")
+
+
+def test_a_variant_without_a_known_checksum_is_not_fetched(
+    convert: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOUNDPORT_CACHE", str(tmp_path))
+    said = convert("recipe", "mn01_as", "-o", tmp_path / "made")
+    assert said.is_one_clear_error("no checksum of it is known, so that it is not fetched")
+
+
+def test_an_interrupted_import_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("convert.cli.run_app", interrupt)
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 130
