@@ -134,7 +134,7 @@ def recipe(
         if checkpoint is not None and weights is not None:
             raise UserError("--checkpoint and --weights both say where the weights are from; leave one out")
         from convert.pipeline import Request, make
-        from convert.progress import steps
+        from convert.progress import interrupts_kept, steps
 
         request = Request(
             name=name,
@@ -150,7 +150,8 @@ def recipe(
             audio=tuple(audio or ()),
             atol=tuple(atol or ()),
         )
-        made = make(request, steps(verbose))
+        with interrupts_kept(steps(verbose)) as step:
+            made = make(request, step)
         for warning in made.warnings:
             sys.stderr.write(f"warning: {warning}\n")
         for note in made.notes if verbose else ():

@@ -1,9 +1,11 @@
 """Progress on stderr: a spinner and the time of each step, on a terminal; plain lines elsewhere if asked for."""
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from types import FrameType
 
 Step = Callable[[str], AbstractContextManager[None]]
 
@@ -25,6 +27,33 @@ def steps(verbose: bool) -> Step:
         console.print(f"[green]✓[/green] {name} [dim]{time.perf_counter() - started:.1f} s[/dim]")
 
     return step
+
+
+@contextmanager
+def interrupts_kept(step: Step) -> Iterator[Step]:
+    """The same steps, each ending in KeyboardInterrupt if Ctrl-C came during it and somebody swallowed that.
+
+    Tracing does: what is raised in a callback from native code, or below a bare `except`, is lost.
+    """
+    came = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
+        signal.default_int_handler(number, frame)
+
+    @contextmanager
+    def kept(name: str) -> Iterator[None]:
+        with step(name):
+            yield
+            if came:
+                raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield kept
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

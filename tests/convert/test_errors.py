@@ -218,6 +218,24 @@ def test_ctrl_c_in_earnest(synthetic_checkpoint: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_swallowed_ctrl_c_is_not_lost(
+    convert: Convert, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contextlib import suppress
+
+    def swallow(model: Any) -> Any:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return model
+
+    monkeypatch.setattr("convert.pipeline.simplify", swallow)
+    before = signal.getsignal(signal.SIGINT)
+    said = convert(*quick, "-o", tmp_path / "made")
+    assert (said.exit_code, said.stdout) == (130, "")
+    assert signal.getsignal(signal.SIGINT) is before
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_failed_download_is_one_line(
     convert: Convert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pann: Any
 ) -> None:

@@ -109,7 +109,7 @@ def test_what_is_left_out_is_named() -> None:
     precision = complaint(re.sub(r"      mixed: .*\n", "", GOOD, count=1))
     assert f"line {line_of(GOOD, '- name: clipwise')}, outputs.0: has no tolerance for mixed" in precision
     checksum = complaint(re.sub(r"  md5: .*\n", "", GOOD))
-    assert f"line {line_of(GOOD, 'url:')}, source: needs md5 or sha256" in checksum
+    assert f"line {line_of(GOOD, 'url:')}, source: needs size and md5 or sha256, or none of them" in checksum
 
 
 def test_bounds_that_cross() -> None:
