@@ -47,7 +47,7 @@ class RuntimeChoice(StrEnum):
     coreml = "coreml"
 
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: every case, and each step's time.")]
 
 
