@@ -19,6 +19,7 @@ from recipes.base.config import find
 from recipes.base.facts import facts_of
 from recipes.base.recipe import faithful_model, load
 from recipes.base.sound import rich
+from recipes.base.threads import one_thread
 from validators.runners.onnxruntime import open_model
 from validators.runners.pytorch import answers
 from validators.runners.registry import runtimes_for
@@ -61,4 +62,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # All on one thread: ONNX Runtime and tract run on one here, too.
+    with one_thread():
+        main()

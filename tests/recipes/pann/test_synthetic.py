@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from recipes.base import config, sound
+from recipes.base.calibration import calibration_sound
 from recipes.base.recipe import faithful_model
 from recipes.pann.frontend import dft_kernels, mel_matrix
-from recipes.pann.synthetic import _calibration_sound, synthesize
+from recipes.pann.synthetic import synthesize
 
 VARIANT = config.find("pann")
 RATE = VARIANT.sample_rate
@@ -66,7 +67,7 @@ def test_no_two_tensors_are_drawn_alike(state: dict[str, Tensor]) -> None:
 
 
 def test_every_norm_sees_what_it_was_told(model: nn.Module) -> None:
-    waveform = _calibration_sound(RATE).float()
+    waveform = calibration_sound(RATE, seconds=1).float()
     norms = dict(model.named_modules())
     seen = inputs_of(model, nn.BatchNorm2d, waveform)
     assert len(seen) == 1 + 1 + 2 * 13
