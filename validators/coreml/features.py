@@ -100,6 +100,9 @@ def checked_array(value: Any, feature: ArrayFeature, source: str) -> np.ndarray:
     Raises `InputError` for any other shape, or an element type which coremltools' binding does not convert.
     """
     array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+    if array.dtype == np.int64 and not isinstance(value, (np.ndarray, np.generic, torch.Tensor)):
+        # Plain whole numbers have no type of their own; NumPy gives them the widest.
+        array = _narrowed(array, feature, source)
     if array.dtype not in _ACCEPTED:
         raise InputError(
             f"{source}: input {feature.name!r} has element type {array.dtype}; "
@@ -111,3 +114,10 @@ def checked_array(value: Any, feature: ArrayFeature, source: str) -> np.ndarray:
         )
     with np.errstate(over="ignore", invalid="ignore"):  # a float16 input overflows to infinity as on a device
         return array.astype(feature.dtype)
+
+
+def _narrowed(array: np.ndarray, feature: ArrayFeature, source: str) -> np.ndarray:
+    bounds = np.iinfo(np.int32)
+    if array.size and not bounds.min <= array.min() <= array.max() <= bounds.max:
+        raise InputError(f"{source}: input {feature.name!r} holds whole numbers beyond int32: scale them first")
+    return array.astype(np.int32)

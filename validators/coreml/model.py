@@ -113,6 +113,11 @@ class CoreMLModel:
         a dictionary. `state` comes from `make_state` and is changed in place; a stateful model needs it.
         Raises `InputError` or `StateError` before anything runs, `ExecutionError` where an op fails.
         """
+        if not isinstance(data, (list, Mapping)):
+            kind = type(data).__name__
+            raise InputError(
+                f"{self.package.source}: predict takes a dictionary of inputs or a list of them, not a {kind}"
+            )
         if isinstance(data, list):
             if state is not None:
                 raise StateError(f"{self.package.source}: a state goes with a single prediction, not with a batch")

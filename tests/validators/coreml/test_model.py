@@ -76,6 +76,15 @@ class TestInputs:
     def test_tensors_and_lists(self, model):
         np.testing.assert_array_equal(model.predict({"x": torch.from_numpy(X), "y": X.tolist()})["sum"], X * 2)
 
+    def test_plain_whole_numbers(self, model):
+        np.testing.assert_array_equal(model.predict({"x": [[1, 2, 3]], "y": X * 0})["sum"], [[1, 2, 3]])
+        with pytest.raises(InputError, match="'x' holds whole numbers beyond int32"):
+            model.predict({"x": [[1, 2, 2**31]], "y": X})
+
+    def test_inputs_that_are_no_dictionary(self, model):
+        with pytest.raises(InputError, match="a dictionary of inputs or a list of them, not a tuple"):
+            model.predict(({"x": X, "y": X},))
+
     def test_a_float_for_an_integer_input_is_truncated(self, make_model):
         model = CoreMLModel(make_model(lambda x: mb.add(x=x, y=1, name="y"), {"x": X.astype(np.int32)}))
         result = model.predict({"x": X + 0.5})["y"]

@@ -48,9 +48,13 @@ def mod(*, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _by_integers(x: Tensor, y: Tensor, divide: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """`divide` where `y` is not 0 and 0 elsewhere, as NumPy has it; torch raises there."""
+    """`divide` where `y` is not 0 and 0 elsewhere, as NumPy has it; torch raises there.
+
+    In int64, since the processor traps the least int32 divided by -1 and ends the process; the result wraps as in C.
+    """
     zero = y == 0
-    return torch.where(zero, 0, divide(x, torch.where(zero, 1, y)))
+    quotient = divide(x.to(torch.int64), torch.where(zero, 1, y).to(torch.int64))
+    return torch.where(zero, 0, quotient).to(torch.promote_types(x.dtype, y.dtype))
 
 
 @kernel("pow")

@@ -57,7 +57,7 @@ def _resize_nearest(x: Tensor, axis: int, positions: Tensor) -> Tensor:
 
 @kernel("upsample_nearest_neighbor")
 def upsample_nearest_neighbor(*, x: Tensor, scale_factor_height: Tensor, scale_factor_width: Tensor) -> Tensor:
-    """Element i reads `floor(i * size_in / size_out)`, as PyTorch's `nearest`."""
+    """Element i reads `floor(i * size_in / size_out)`, as PyTorch's `nearest` of that size."""
     for axis, scale in ((-2, scale_factor_height), (-1, scale_factor_width)):
         x = _resize_nearest(x, axis, _grid("DEFAULT", x.shape[axis], _scaled(x.shape[axis], scale)))
     return x

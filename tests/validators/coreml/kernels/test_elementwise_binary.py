@@ -95,3 +95,11 @@ def test_logic(infer_op, name):
     result, expected = infer_op(name, x=x, y=y)
     assert result.shape == (2, 2)
     np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("name", ["real_div", "mod", "floor_div"])
+def test_the_least_integer_by_minus_one_ends_nothing(run_op, name):
+    """A processor traps this quotient, which no int32 holds; it wraps."""
+    x, y = np.full(3, -(2**31), np.int32), np.array([-1, 1, 2], np.int32)
+    expected = {"mod": [0, 0, 0]}.get(name, [-(2**31), -(2**31), -(2**30)])
+    np.testing.assert_array_equal(run_op(name, {"x": x, "y": y}), expected)
