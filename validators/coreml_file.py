@@ -8,7 +8,7 @@ from recipes.base.errors import UserError
 from recipes.base.facts import COREML_PREFIX, from_strings
 from recipes.base.quiet import quiet
 from recipes.base.spec import Input, Output, Precision
-from validators.results import Check
+from validators.results import Check, judged
 
 with quiet("coremltools"):
     import coremltools as ct
@@ -26,28 +26,14 @@ def check_coreml_file(
     try:
         spec = ct.utils.load_spec(str(path))
     except Exception as error:  # its readers raise plain and protobuf errors alike
-        return [_check(path, precision, "file", iter([f"is no readable package: {error}"]))]
+        return [judged(path.name, precision, "file", iter([f"is no readable package: {error}"]))]
     return [
-        _check(path, precision, "file", _form_faults(spec)),
-        _check(path, precision, "names", _name_faults(spec, tensor, outputs)),
-        _check(path, precision, "dtype", _dtype_faults(spec)),
-        _check(path, precision, "axes", _axis_faults(spec, tensor, outputs, size)),
-        _check(path, precision, "metadata", _metadata_faults(path, spec, precision)),
+        judged(path.name, precision, "file", _form_faults(spec)),
+        judged(path.name, precision, "names", _name_faults(spec, tensor, outputs)),
+        judged(path.name, precision, "dtype", _dtype_faults(spec)),
+        judged(path.name, precision, "axes", _axis_faults(spec, tensor, outputs, size)),
+        judged(path.name, precision, "metadata", _metadata_faults(path, spec, precision)),
     ]
-
-
-def _check(path: Path, precision: Precision, kind: str, faults: Iterator[str]) -> Check:
-    found = list(faults)
-    return Check(
-        artifact=path.name,
-        runtime="",
-        precision=precision,
-        case="",
-        output="",
-        kind=kind,  # type: ignore[arg-type]
-        status="failed" if found else "passed",
-        message="; ".join(found),
-    )
 
 
 def _form_faults(spec: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ import onnx
 from recipes.base.errors import UserError
 from recipes.base.facts import from_strings
 from recipes.base.spec import Input, Output
-from validators.results import Check
+from validators.results import Check, judged
 
 _FLOAT = onnx.TensorProto.FLOAT
 
@@ -19,28 +19,14 @@ def check_onnx_file(path: Path, tensor: Input, outputs: tuple[Output, ...], opse
     try:
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf has its own errors
-        return [_check(path, "file", iter([f"is no ONNX model, or only a part of one: {error}"]))]
+        return [judged(path.name, "fp32", "file", iter([f"is no ONNX model, or only a part of one: {error}"]))]
     return [
-        _check(path, "file", _form_faults(path, model, opset)),
-        _check(path, "names", _name_faults(model, tensor, outputs)),
-        _check(path, "dtype", _dtype_faults(model)),
-        _check(path, "axes", _axis_faults(model, tensor, outputs)),
-        _check(path, "metadata", _metadata_faults(path, model)),
+        judged(path.name, "fp32", "file", _form_faults(path, model, opset)),
+        judged(path.name, "fp32", "names", _name_faults(model, tensor, outputs)),
+        judged(path.name, "fp32", "dtype", _dtype_faults(model)),
+        judged(path.name, "fp32", "axes", _axis_faults(model, tensor, outputs)),
+        judged(path.name, "fp32", "metadata", _metadata_faults(path, model)),
     ]
-
-
-def _check(path: Path, kind: str, faults: Iterator[str]) -> Check:
-    found = list(faults)
-    return Check(
-        artifact=path.name,
-        runtime="",
-        precision="fp32",
-        case="",
-        output="",
-        kind=kind,  # type: ignore[arg-type]
-        status="failed" if found else "passed",
-        message="; ".join(found),
-    )
 
 
 def _form_faults(path: Path, model: onnx.ModelProto, opset: int) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""What every validator reports: plain dataclasses that go to JSON and back, and the exit code they add up to."""
+"""What every validator reports: plain dataclasses, and the exit code they add up to."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 Status = Literal["passed", "failed", "not verified"]
 Kind = Literal["checksum", "file", "names", "axes", "dtype", "shape", "values", "rules", "metadata"]
@@ -61,10 +61,10 @@ class Check:
     comparison: Comparison | None = None
 
 
-def check_from(data: Mapping[str, Any]) -> Check:
-    """The check of which `dataclasses.asdict` made `data`, after any journey through JSON."""
-    comparison = data["comparison"]
-    return Check(**{**data, "comparison": None if comparison is None else Comparison(**comparison)})
+def judged(artifact: str, precision: str, kind: Kind, faults: Iterable[str]) -> Check:
+    """A check of a file itself, before it runs: passed where there are no faults, else failed with all of them."""
+    message = "; ".join(faults)
+    return Check(artifact, "", precision, "", "", kind, "failed" if message else "passed", message)
 
 
 def unverified(checks: Iterable[Check]) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from recipes.base.spec import Tolerance
 from validators.compare import Sampled, compare
-from validators.results import Check, check_from, exit_code, unverified
+from validators.results import Check, Comparison, exit_code, unverified
 
 PASSED = Check("model.onnx", "onnxruntime", "fp32", "rich", "clipwise", "values", "passed")
 ABSENT = Check("model.onnx", "tract", "fp32", "", "", "values", "not verified", "pip install tract")
@@ -20,7 +20,9 @@ def test_a_check_survives_json_and_pickle() -> None:
     zeros = np.zeros((1, 3), np.float32)
     comparison = compare(Sampled.of(zeros), zeros + 1, Tolerance(0.5, 0.0, "for this test"), "logit")
     for check in (ABSENT, replace(FAILED, comparison=comparison)):
-        assert check_from(json.loads(json.dumps(asdict(check), allow_nan=False))) == check
+        data = json.loads(json.dumps(asdict(check), allow_nan=False))
+        figures = data.pop("comparison")
+        assert Check(**data, comparison=figures and Comparison(**figures)) == check
         assert pickle.loads(pickle.dumps(check)) == check
 
 
