@@ -9,15 +9,15 @@ from torch import nn
 
 from recipes.base import sound
 from recipes.base.recipe import faithful_model
+from recipes.efficientat.dymn import DynamicConv
 from recipes.efficientat.spec import Variant
 from recipes.efficientat.synthetic import synthesize
 
 RATE = 32000
 
 
-def unseen() -> torch.Tensor:
+def unseen(samples: int = 50000) -> torch.Tensor:
     """(12, samples): sounds that no calibration has seen, and the extremes."""
-    samples = 50000
     clips = [sound.rich(samples, RATE, seed) for seed in range(100, 108)]
     clips += [sound.noise(samples, 0.5), sound.square(samples, RATE), sound.impulse(samples), np.zeros(samples)]
     return torch.from_numpy(np.stack(clips).astype(np.float32))
@@ -33,6 +33,9 @@ def check(variant: Variant) -> None:
     positive = (logits > 0).float().mean()
     assert 1e-4 < positive < 0.1, "too few or too many tags"
     assert (embedding.std(dim=0) > 1e-3).float().mean() > 0.95, "channels are dead"
+
+    for samples in (variant.input.least, 1300, 4000):
+        assert model(unseen(samples))["logits"].abs().max() < 100, f"{samples} samples overflow the trunk"
 
     with float16_rounding(model):
         rounded = model(unseen())["logits"]
@@ -56,6 +59,17 @@ class float16_rounding:  # noqa: N801
 @pytest.mark.parametrize("name", ["mn04_as", "mn10_as_fc", "dymn04_as"])
 def test_behaviour(variant: Callable[..., Variant], name: str) -> None:
     check(variant(name))
+
+
+def test_the_context_of_a_clip_matters(variant: Callable[..., Variant], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else no check would see an export that mixes up the clips of a batch."""
+    dymn = variant("dymn04_as")
+    model = faithful_model(dymn, synthesize(dymn))
+    own = model(unseen())["logits"]
+    attention = DynamicConv.attention
+    monkeypatch.setattr(DynamicConv, "attention", lambda conv, context: attention(conv, context.roll(1, 0)))
+    another = model(unseen())["logits"]
+    assert (another - own).abs().max() > 1
 
 
 @pytest.mark.slow
