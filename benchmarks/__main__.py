@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -51,7 +52,7 @@ def main() -> None:
             for runtime in runtimes_for(file):
                 if runtime.absent() is None:
                     runner = runtime.open(file)
-                    contenders[f"{runtime.name}, {label}"] = lambda runner=runner: runner.run(inputs)
+                    contenders[f"{runtime.name}, {label}"] = partial(runner.run, inputs)
         seconds = medians(contenders)
 
     shown = Table("10 s of sound", "ms", "against eager PyTorch", box=None, pad_edge=False)

@@ -4,24 +4,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.dymn import as_published, grouped
 from recipes.efficientat.dymn import DynamicConv, DynamicDepthwise, DynamicPointwise
 from recipes.efficientat.network import Network
 
 CONTEXT = 24
-
-
-def grouped(conv: DynamicConv, x: Tensor, context: Tensor, stride: int, groups: int) -> Tensor:
-    """The authors' form: clips side by side on the channel axis, each with kernels of its own."""
-    outputs, inputs, *kernel = (*conv.shape, 1, 1)[:4]
-    attention = F.softmax(conv.residuals(context), dim=1)
-    kernels = (attention @ conv.weight[0, 0]).view(-1, inputs, *kernel)
-    batch, _, mels, time = x.shape
-    side_by_side = x.reshape(1, -1, mels, time)
-    mixed = F.conv2d(side_by_side, kernels, stride=stride, padding=kernel[0] // 2, groups=groups * batch)
-    return mixed.view(batch, outputs, *mixed.shape[2:])
 
 
 def randomised(conv: DynamicConv) -> DynamicConv:
@@ -58,19 +47,11 @@ def test_kernels_differ_from_clip_to_clip() -> None:
     assert (first - second).abs().max() > 1
 
 
-def test_network(model: Callable[..., Network], speech: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_network(model: Callable[..., Network], speech: Tensor) -> None:
     network = model("dymn04_as")
     clips = speech[:, :41237]
     chosen = network(clips)
-
-    def depthwise(self: DynamicDepthwise, x: Tensor, context: Tensor) -> Tensor:
-        return grouped(self, x, context, self.conv.keywords["stride"], self.shape[0])
-
-    def pointwise(self: DynamicPointwise, x: Tensor, context: Tensor) -> Tensor:
-        return grouped(self, x, context, 1, 1)
-
-    monkeypatch.setattr(DynamicDepthwise, "forward", depthwise)
-    monkeypatch.setattr(DynamicPointwise, "forward", pointwise)
-    faithful = network(clips)
+    with as_published():
+        faithful = network(clips)
     for output, values in faithful.items():
         torch.testing.assert_close(chosen[output], values, atol=1e-5, rtol=0)
