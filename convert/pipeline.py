@@ -39,7 +39,7 @@ from validators.runners.pytorch import answers
 from validators.values import Case, check_values, fed
 
 _FP16 = (
-    "--precision fp16 computes the front end in float16 too, where loud sound overflows and silence vanishes; "
+    "--precision fp16 computes the front end in float16 too, where loud sound overflows and faint sound may vanish; "
     "use --precision mixed unless you know that neither occurs"
 )
 

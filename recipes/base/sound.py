@@ -15,6 +15,9 @@ _Signal = NDArray[np.float64]
 # where a band holds nothing but rounding noise, two correct front ends differ by many dB.
 SQUARE_HERTZ = 64
 
+# 12.8 kHz at 32 kHz.
+_TONE_OF_RATE = 0.4
+
 
 def rich(samples: int, sample_rate: int, seed: int = 0) -> Sound:
     """(samples,) in [-1, 1]: gliding harmonic voices, noise bursts at formants, clicks and background noise.
@@ -36,6 +39,15 @@ def square(samples: int, sample_rate: int) -> Sound:
     """(samples,), a square wave between -1 and 1 of about 64 Hz, its period a whole number of samples."""
     half = max(1, round(sample_rate / SQUARE_HERTZ / 2))
     return np.where(np.arange(samples) // half % 2 == 0, 1, -1).astype(np.float32)
+
+
+def tone(samples: int, sample_rate: int) -> Sound:
+    """(samples,) in [-1, 1]: nearly all of a full scale in one partial near the top, where pre-emphasis amplifies.
+
+    The rest is noise, so that no mel band is left to what leaks from the partial.
+    """
+    cycles = _TONE_OF_RATE * np.arange(samples)
+    return _pcm24(0.9 * np.sin(2 * np.pi * cycles) + RandomState(0).uniform(-0.1, 0.1, samples))
 
 
 def impulse(samples: int) -> Sound:

@@ -73,6 +73,15 @@ def test_an_unknown_input_is_refused(convert: Callable[..., Any], tmp_path: Path
     assert said.is_one_clear_error("mn04_as has no input 'logmel'; choose from waveform, melspec")
 
 
+def test_fp16_overflows_on_a_loud_high_tone(convert: Callable[..., Any], tmp_path: Path) -> None:
+    words = ["--to", "coreml", "--precision", "fp16", "--seconds", "0.5", "-o", tmp_path / "made", "--json"]
+    said = convert("recipe", "mn01_as", "--weights", "synthetic", *words)
+    assert said.exit_code == 1
+    failed = [check for check in json.loads(said.stdout)["checks"] if check["status"] == "failed"]
+    assert {check["artifact"] for check in failed} == {"model.mlpackage"}
+    assert any(check["case"] == "full_scale_tone" and "NaN" in check["message"] for check in failed)
+
+
 @pytest.fixture(scope="module")
 def fine_tuned(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real network with a head for three classes."""

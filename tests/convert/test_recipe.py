@@ -19,6 +19,7 @@ CASES = {
     "rich": 1,
     "silence": 1,
     "full_scale_square": 1,
+    "full_scale_tone": 1,
     "impulse": 1,
     "very_quiet_noise": 1,
     "batch_of_2": 2,

@@ -41,6 +41,7 @@ BUILT_IN = (
     "rich",
     "silence",
     "full_scale_square",
+    "full_scale_tone",
     "impulse",
     "very_quiet_noise",
     "batch_of_2",
@@ -421,6 +422,7 @@ def test_built_in_cases_are_extreme_and_of_the_lengths_they_say() -> None:
     assert built["shortest"].waveform.shape == (1, PANN.input.least)
     assert not built["silence"].waveform.any()
     assert set(np.unique(built["full_scale_square"].waveform)) == {-1, 1}
+    assert 0.9 < np.abs(built["full_scale_tone"].waveform).max() <= 1
     assert 0 < np.abs(built["very_quiet_noise"].waveform).max() <= np.float32(1e-5)
     pair = built["batch_of_2"].waveform
     assert len(pair) == 2

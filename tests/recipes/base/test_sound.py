@@ -6,7 +6,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from recipes.base.sound import Sound, impulse, noise, rich, square
+from recipes.base.sound import Sound, impulse, noise, rich, square, tone
 
 
 def _levels(sound: Sound) -> np.ndarray:
@@ -20,9 +20,10 @@ def _levels(sound: Sound) -> np.ndarray:
     [
         (lambda: rich(20000, 32000, 7), "ff07dbd20f098bb9b998dc7d10bb3e9db9145ba1d90ced59a4e6614cd2cf809e"),
         (lambda: square(20000, 32000), "8105f3cf171b4a7cb064d86463cd488c35b38f1f0fce4382907454109a02541c"),
+        (lambda: tone(20000, 32000), "eeded767a16739f230e3631b2d23d69a155fc4ee5c0c66c09b7c0e08d61fafa0"),
         (lambda: noise(20000, 1e-5, 7), "17ab9eae96355a9c6432c8163ef8a7476794798d3b7873b8f2171d913b98c723"),
     ],
-    ids=["rich", "square", "noise"],
+    ids=["rich", "square", "tone", "noise"],
 )
 def test_the_bytes_are_the_same_on_every_machine(make: Callable[[], Sound], digest: str) -> None:
     assert sha256(make().astype("<f4").tobytes()).hexdigest() == digest
@@ -32,7 +33,7 @@ def test_the_bytes_are_the_same_on_every_machine(make: Callable[[], Sound], dige
 @pytest.mark.parametrize("samples", [1, 2, 63, 9920, 32001])
 def test_sounds_are_float32_of_that_length_in_range(samples: int, sample_rate: int) -> None:
     every = (rich(samples, sample_rate, 3), square(samples, sample_rate), impulse(samples), noise(samples, 0.5))
-    for sound in every:
+    for sound in (*every, tone(samples, sample_rate)):
         assert sound.shape == (samples,)
         assert sound.dtype == np.float32
         assert np.abs(sound).max() <= 1
@@ -62,6 +63,16 @@ def test_the_square_is_full_scale_and_balanced() -> None:
     assert set(wave.tolist()) == {-1.0, 1.0}
     assert np.count_nonzero(np.diff(wave)) == 127
     assert abs(wave.mean()) < 0.01
+
+
+def test_the_tone_is_full_scale_and_leaves_no_band_empty() -> None:
+    """A power of 65504 is the most that float16 holds."""
+    wave = tone(32000, 32000)
+    emphasised = np.diff(wave, prepend=0) + 0.03 * np.roll(wave, 1)
+    power = 10 ** (_levels(emphasised) / 10)
+    assert power.max(axis=1).min() > 65504
+    assert abs(power.mean(axis=0).argmax() / 1024 - 0.4) < 1 / 1024
+    assert np.median(_levels(wave), axis=0).min() > -20
 
 
 def test_noise_stays_under_its_peak_and_comes_near() -> None:
