@@ -183,7 +183,8 @@ def _write_reference(folder: Path, request: Request, variant: Variant, model: nn
     head = reference.header(
         variant, weights=weighted.weights, checkpoint=weighted.file, sha256=weighted.sha256, versions=_versions()
     )
-    reference.write(folder, head, cases, partial(answers, model))
+    keep = [name for name in request.inputs if name != variant.input.name]
+    reference.write(folder, head, cases, partial(answers, model), keep)
 
 
 def _sweep(model: nn.Module, variant: Variant) -> list[Case]:

@@ -73,6 +73,20 @@ def test_an_unknown_input_is_refused(convert: Callable[..., Any], tmp_path: Path
     assert said.is_one_clear_error("mn04_as has no input 'logmel'; choose from waveform, melspec")
 
 
+def test_a_fixed_length_is_checked_on_the_sounds_of_that_length(convert: Callable[..., Any], tmp_path: Path) -> None:
+    """The reference holds so long a melspec in samples only; what the file is fed has to be whole."""
+    words = ["--to", "coreml", "--seconds", "10", "--input", "melspec", "-o", tmp_path / "made"]
+    assert convert("recipe", "mn01_as", "--weights", "synthetic", *words).exit_code == 0
+    said = convert("check", tmp_path / "made", "--json")
+    assert said.exit_code == 0
+    cases = {
+        check["case"]
+        for check in json.loads(said.stdout)["checks"]
+        if check["artifact"] == "model.melspec.mlpackage" and check["comparison"]
+    }
+    assert cases >= {"rich", "silence", "full_scale_square", "full_scale_tone", "impulse", "batch_of_2"}
+
+
 def test_fp16_overflows_on_a_loud_high_tone(convert: Callable[..., Any], tmp_path: Path) -> None:
     words = ["--to", "coreml", "--precision", "fp16", "--seconds", "0.5", "-o", tmp_path / "made", "--json"]
     said = convert("recipe", "mn01_as", "--weights", "synthetic", *words)

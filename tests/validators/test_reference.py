@@ -166,7 +166,7 @@ def _long(samples: int = 32000) -> SoundCase:
 def _content(answered: list[SoundCase], most_bytes: int) -> bytes:
     entries = [
         encode.Answered(
-            case.name, case.description, case.whole, case.waveform.shape, [], run({"waveform": case.waveform})
+            case.name, case.description, case.whole, case.waveform.shape, [], {}, run({"waveform": case.waveform})
         )
         for case in answered
     ]
@@ -379,6 +379,55 @@ def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path_factory: pyt
     (folder / "reference" / "one.wav").rename(outside)
     (folder / "reference" / "one.wav").symlink_to(outside)
     assert "leads out of the folder" in _refusal(folder)
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """A folder whose `melspec` some artifact is fed: sampled in the JSON, whole beside it."""
+    long = SoundCase("long", "Much sound", np.tile(cases()[0].waveform, 9000), False)
+    lean = replace(HEAD, outputs=HEAD.outputs[::2])
+    reference.write(tmp_path, lean, [long], lambda inputs: _without_framewise(run(inputs)), ["melspec"])
+    return tmp_path
+
+
+def _without_framewise(outputs: Arrays) -> Arrays:
+    return {name: array for name, array in outputs.items() if name != "framewise"}
+
+
+def test_what_an_artifact_is_fed_is_kept_whole(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (case,) = reference.read(kept).cases
+    expected = run(dict(case.inputs))["melspec"]
+    assert case.expected["melspec"].stride == 1
+    assert case.expected["melspec"].values.reshape(expected.shape).tobytes() == expected.tobytes()
+    entry = json.loads((kept / "reference.json").read_text())["cases"][0]["outputs"]
+    assert entry["melspec"]["stride"] > 1
+    assert entry["melspec"]["file"] == "reference/long.melspec.npy"
+    assert "file" not in entry["clipwise"]
+
+
+def test_bad_arrays_are_refused(kept: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = kept / "reference" / "long.melspec.npy"
+    good = np.load(path)
+    for bad in (good + 1, good[:, :-1], good.astype(np.float64), good.T):
+        np.save(path, bad)
+        assert "long.melspec.npy holds other values than reference.json does" in _refusal(kept)
+    np.save(path, np.array([{}]), allow_pickle=True)
+    assert "no NumPy file" in _refusal(kept)
+    path.write_bytes(b"no array")
+    assert "no NumPy file" in _refusal(kept)
+    path.unlink()
+    assert "is missing" in _refusal(kept)
+    outside = tmp_path_factory.mktemp("outside") / "a.npy"
+    np.save(outside, good)
+    path.symlink_to(outside)
+    assert "leads out of the folder" in _refusal(kept)
+
+
+def test_an_array_of_another_folder_is_no_name(kept: Path) -> None:
+    def elsewhere(data: dict[str, Any]) -> None:
+        data["cases"][0]["outputs"]["melspec"]["file"] = "../long.melspec.npy"
+
+    assert "melspec, file" in _tampered(kept, elsewhere)
 
 
 def test_bad_sounds_are_refused(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """Writes a reference: runs the model on each case, and puts its answers beside the sounds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,15 +32,24 @@ def header(variant: Variant, *, weights: Weights, checkpoint: str, sha256: str, 
     )
 
 
-def write(folder: Path, head: Header, cases: Sequence[SoundCase], run: Run) -> None:
+def write(folder: Path, head: Header, cases: Sequence[SoundCase], run: Run, keep: Collection[str] = ()) -> None:
     """Runs every case and writes `reference.json` and `reference/*.wav` into the folder; same input, same bytes.
 
-    `run` is the faithful model: {input name: (batch, samples)} to the outputs that the header names, float32.
+    `run` is the faithful model: {input name: (batch, samples)} to the outputs that the header names, float32. The
+    outputs in `keep`, which some artifact is fed, are written whole to `reference/*.npy` as well.
     Raises UserError for two cases of one name, answers that are not finite, and more sound than fits the file.
     """
     _refuse_doubles(cases)
     answered = [
-        Answered(case.name, case.description, case.whole, case.waveform.shape, _files(case), _answers(case, head, run))
+        Answered(
+            case.name,
+            case.description,
+            case.whole,
+            case.waveform.shape,
+            _files(case),
+            {name: f"{SOUNDS}/{case.name}.{name}.npy" for name in keep},
+            _answers(case, head, run),
+        )
         for case in cases
     ]
     content = encode(head, answered)
@@ -48,6 +57,9 @@ def write(folder: Path, head: Header, cases: Sequence[SoundCase], run: Run) -> N
     for case in cases:
         for path, row in zip(_files(case), case.waveform, strict=True):
             wav.write(folder / path, row, head.sample_rate)
+    for answer in answered:
+        for name, file in answer.kept.items():
+            np.save(folder / file, answer.outputs[name])
     (folder / FILE).write_bytes(content)
 
 

@@ -21,13 +21,17 @@ _LEAST_BYTES_PER_NUMBER = 4
 
 @dataclass(frozen=True)
 class Answered:
-    """A case with the model's answers. `whole` keeps every element; of other cases as many as there is room for."""
+    """A case with the model's answers. `whole` keeps every element; of other cases as many as there is room for.
+
+    `kept` names the files that hold outputs whole, by output.
+    """
 
     name: str
     description: str
     whole: bool
     shape: tuple[int, ...]
     files: list[str]
+    kept: Mapping[str, str]
     outputs: Arrays
 
 
@@ -102,12 +106,16 @@ def _line(head: Header, case: Answered, level: int) -> bytes:
         "description": case.description,
         "input": {head.input.name: {"shape": case.shape, "files": case.files}},
     }
-    outputs = [_output(name, Sampled.of(a, _stride(a.shape, level))) for name, a in case.outputs.items()]
+    outputs = [
+        _output(name, Sampled.of(array, _stride(array.shape, level)), case.kept.get(name))
+        for name, array in case.outputs.items()
+    ]
     opening = json.dumps(facts, ensure_ascii=False).removesuffix("}")
     return f'{opening}, "outputs": {{{", ".join(outputs)}}}}}'.encode()
 
 
-def _output(name: str, sampled: Sampled) -> str:
+def _output(name: str, sampled: Sampled, file: str | None) -> str:
     # As text, NumPy writes the shortest decimals that give the same float32 again; all of them are JSON numbers.
     numbers = ",".join(sampled.values.astype(np.str_).tolist())
-    return f'"{name}": {{"shape": {list(sampled.shape)}, "stride": {sampled.stride}, "values": [{numbers}]}}'
+    kept = "" if file is None else f', "file": "{file}"'
+    return f'"{name}": {{"shape": {list(sampled.shape)}, "stride": {sampled.stride}, "values": [{numbers}]{kept}}}'

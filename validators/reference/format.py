@@ -62,11 +62,15 @@ class Sounds:
 
 @dataclass(frozen=True, config=STRICT)
 class Values:
-    """An output array: its elements 0, stride, 2 * stride, ... in C order."""
+    """An output array: its elements 0, stride, 2 * stride, ... in C order.
+
+    `file` is a NumPy file with all of it, kept of what some artifact is fed.
+    """
 
     shape: Annotated[tuple[_Size, ...], Field(min_length=1)]
     stride: _Size
     values: list[_Finite]
+    file: Annotated[str, Field(pattern=rf"^{SOUNDS}/{_CASE}\.[a-z0-9_]+\.npy$")] | None = None
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -90,9 +90,34 @@ def _case(path: Path, header: Header, case: CaseEntry) -> ReferenceCase:
     if any(faults.values()):
         listed = "; ".join(f"{name}: {fault}" for name, found in faults.items() for fault in found)
         raise UserError(f"{where}: the shapes do not fit the axes: {listed}; make the folder again")
-    expected = {name: _sampled(f"{where}: {name}", entry) for name, entry in case.outputs.items()}
+    expected = {name: _expected(path.parent, f"{where}: {name}", entry) for name, entry in case.outputs.items()}
     waveform = _waveform(path.parent, where, sounds, header.sample_rate)
     return ReferenceCase(case.name, {header.input.name: waveform}, expected, case.description)
+
+
+def _expected(folder: Path, where: str, entry: Values) -> Sampled:
+    sampled = _sampled(where, entry)
+    if entry.file is None:
+        return sampled
+    file = _inside(folder, where, entry.file)
+    try:
+        whole = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError):
+        raise UserError(f"{where}: {entry.file} is missing or no NumPy file; make the folder again") from None
+    kept = Sampled.of(whole, entry.stride) if isinstance(whole, np.ndarray) and whole.dtype == np.float32 else None
+    if kept is None or kept.shape != sampled.shape or not np.array_equal(kept.values, sampled.values):
+        raise UserError(f"{where}: {entry.file} holds other values than {FILE} does; make the folder again")
+    if not np.isfinite(whole).all():
+        raise UserError(f"{where}: {entry.file} has values that are NaN or infinite; make the folder again")
+    return Sampled.of(whole)
+
+
+def _inside(folder: Path, where: str, file: str) -> Path:
+    """The patterns of names have no "..", but a link may lead anywhere."""
+    path = folder / file
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"{where}: {file} leads out of the folder; make the folder again")
+    return path
 
 
 def _sampled(where: str, entry: Values) -> Sampled:
@@ -115,10 +140,7 @@ def _waveform(folder: Path, where: str, sounds: Sounds, sample_rate: int) -> NDA
         raise UserError(f"{where}: names {len(sounds.files)} files for a batch of {batch}; make the folder again")
     rows = []
     for file in sounds.files:
-        # The pattern of names has no "..", but a link may lead anywhere.
-        if not (folder / file).resolve().is_relative_to(folder.resolve()):
-            raise UserError(f"{where}: {file} leads out of the folder; make the folder again")
-        row = wav.read(folder / file, sample_rate)
+        row = wav.read(_inside(folder, where, file), sample_rate)
         if len(row) != samples:
             raise UserError(f"{where}: {file} has {len(row)} samples, not {samples}; make the folder again")
         rows.append(row)
