@@ -26,9 +26,15 @@ def _entry(variant: Variant) -> dict[str, Any]:
         "sample_rate": variant.sample_rate,
         "outputs": {output.name: list(output.axes) for output in variant.outputs},
         "formats": list(FORMATS),
-        "cached": cached(variant) is not None,
+        "checkpoint": _checkpoint(variant),
         "licence": variant.licence,
     }
+
+
+def _checkpoint(variant: Variant) -> str:
+    if variant.source.size is None:
+        return "by --checkpoint"
+    return "cached" if cached(variant) else "not cached"
 
 
 def table(entries: list[dict[str, Any]]) -> Table:
@@ -42,7 +48,7 @@ def table(entries: list[dict[str, Any]]) -> Table:
             "\n".join(_axes(name, axes) for name, axes in entry["inputs"].items()) + f"\nat {entry['sample_rate']} Hz",
             "\n".join(_axes(name, axes) for name, axes in entry["outputs"].items()),
             ", ".join(entry["formats"]),
-            "cached" if entry["cached"] else "not cached",
+            entry["checkpoint"],
         )
     return shown
 

@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -25,8 +25,9 @@ from exporters.onnx.metadata import describe
 from exporters.onnx.simplify import simplify
 from recipes.base import audio, labels
 from recipes.base.checkpoint import sha256
-from recipes.base.config import find
+from recipes.base.config import find, variants
 from recipes.base.download import fetch, is_published
+from recipes.base.errors import UserError
 from recipes.base.facts import Facts, facts_of, licence
 from recipes.base.recipe import HostFrontEnd, digest, faithful_model, load
 from recipes.base.sound import rich
@@ -95,7 +96,8 @@ def make(request: Request, step: Step) -> Made:
 
     with step("checkpoint"):
         weighted = _weighted(request, variant)
-        variant, classes, warnings = _classes(request, variant, weighted)
+        warnings = tuple(_doubts(request, variant, weighted))
+        variant, classes = _classes(request, variant, weighted)
         variant = replace(variant, outputs=with_tolerances(variant.outputs, request.atol))
         model = faithful_model(variant, weighted.state)
     if "coreml" in request.formats and request.precision == "fp16":
@@ -136,24 +138,45 @@ def _weighted(request: Request, variant: Variant) -> Weighted:
         return Weighted(state, "synthetic", "synthetic", digest(state))
     path = request.checkpoint or fetch(variant, download_bar)
     state = recipe.read_checkpoint(path, variant)
+    # Some variants have tensors of the same names and shapes, so that each would load the others' weights.
+    for other in variants():
+        if other.name != variant.name and is_published(path, other):
+            raise UserError(f"{path}: is the published checkpoint of {other.name}; use `convert recipe {other.name}`")
     weights: Weights = "published" if is_published(path, variant) else "custom"
     return Weighted(state, weights, path.name, sha256(path))
 
 
-def _classes(
-    request: Request, variant: Variant, weighted: Weighted
-) -> tuple[Variant, tuple[labels.Label, ...], tuple[str, ...]]:
-    """The variant with as many classes as the checkpoint has, their labels, and what to warn of."""
-    count = load(variant.family).classes(weighted.state) or variant.classes
+def _doubts(request: Request, variant: Variant, weighted: Weighted) -> Iterator[str]:
+    """What nothing tells of a user's checkpoint, for the user to look at."""
+    if weighted.weights != "custom":
+        return
+    for other in variants():
+        if weighted.file == other.source.file != variant.source.file:
+            yield (
+                f"{weighted.file} has the name of {other.name}'s published checkpoint, and shapes do not tell it from "
+                f"one of {variant.name}; if that is what it is, use `convert recipe {other.name}`"
+            )
+    count = _class_count(variant, weighted)
+    if request.labels is None and count == variant.classes:
+        yield (
+            f"{weighted.file} is not known to be the published checkpoint: its {count} classes are taken for those of "
+            f"{variant.labels}; --labels FILE names others"
+        )
+    elif request.labels is None:
+        yield f"{weighted.file} has {count} classes of its own: they are numbered; --labels FILE names them"
+
+
+def _class_count(variant: Variant, weighted: Weighted) -> int:
+    return load(variant.family).classes(weighted.state) or variant.classes
+
+
+def _classes(request: Request, variant: Variant, weighted: Weighted) -> tuple[Variant, tuple[labels.Label, ...]]:
+    """The variant with as many classes as the checkpoint has, and their labels."""
+    count = _class_count(variant, weighted)
     fitted = variant if count == variant.classes else variant.with_classes(count)
     if request.labels is not None:
-        return fitted, labels.read(request.labels, count), ()
-    if count == variant.classes:
-        return fitted, labels.load(variant.labels), ()
-    warning = (
-        f"the checkpoint has {count} classes of its own; they are numbered, since --labels FILE does not name them"
-    )
-    return fitted, labels.numbered(count), (warning,)
+        return fitted, labels.read(request.labels, count)
+    return fitted, labels.load(variant.labels) if count == variant.classes else labels.numbered(count)
 
 
 def _branch(whole: Branch, state: dict[str, Tensor], name: str) -> Branch:

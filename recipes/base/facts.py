@@ -64,7 +64,9 @@ def licence(variant: Variant, weights: Weights) -> str:
     """The published weights have the published licence; nobody here can speak for any others."""
     if weights == "published":
         return variant.licence
-    return "none: synthetic weights" if weights == "synthetic" else "that of the user's own checkpoint"
+    if weights == "synthetic":
+        return "none: synthetic weights"
+    return f"that of the user's own checkpoint ({variant.licence} if it is the published one)"
 
 
 def from_strings(values: Mapping[str, str], origin: str) -> Facts:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import numpy as np
@@ -111,16 +112,26 @@ def fine_tuned(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_checkpoint_of_other_classes(convert: Callable[..., Any], fine_tuned: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("knock\nring, ring\nsilence\n")
-    words = ["recipe", "mn04_as", "--checkpoint", fine_tuned, "-o", tmp_path / "made"]
-    said = convert(*words)
+    borrowed = copyfile(fine_tuned, tmp_path / "mn05_as_mAP_443.pt")
+    said = convert("recipe", "mn04_as", "--checkpoint", borrowed, "-o", tmp_path / "made")
     assert said.exit_code == 0
-    assert "warning: the checkpoint has 3 classes of its own" in said.stderr
+    named, counted = said.stderr.splitlines()
+    assert named.startswith(f"warning: {borrowed.name} has the name of mn05_as's published checkpoint")
+    assert counted.startswith(f"warning: {borrowed.name} has 3 classes of its own")
+    words = ["recipe", "mn04_as", "--checkpoint", fine_tuned, "-o", tmp_path / "made"]
     labelled = convert(*words, "--labels", tmp_path / "labels.txt")
     assert (labelled.exit_code, labelled.stderr) == (0, "")
     names = [label["name"] for label in json.loads((tmp_path / "made" / "labels.json").read_text())]
     assert names == ["knock", "ring, ring", "silence"]
     (tmp_path / "labels.txt").write_text("knock\n")
     assert convert(*words, "--labels", tmp_path / "labels.txt").is_one_clear_error("names 1 classes")
+
+
+def test_a_checkpoint_of_another_variant_is_refused(convert: Callable[..., Any], shared: Path, tmp_path: Path) -> None:
+    """Of some variants the tensors have the same names and shapes, so that no loading would tell."""
+    real = shared / "checkpoints" / "mn04_as_mAP_432.pt"
+    said = convert("recipe", "mn10_as", "--checkpoint", real, "-o", tmp_path / "made")
+    assert said.is_one_clear_error("is the published checkpoint of mn04_as; use `convert recipe mn04_as`")
 
 
 def test_a_variant_without_a_known_checksum_is_not_fetched(

@@ -99,7 +99,7 @@ def test_list_in_json_has_the_same(convert: Convert, tmp_path: Path, monkeypatch
     assert pann["inputs"]["waveform"] == ["batch", "samples"]
     assert pann["outputs"]["clipwise"] == ["batch", 527]
     assert pann["formats"] == ["onnx", "coreml"]
-    assert pann["cached"] is False
+    assert pann["checkpoint"] == "not cached"
 
 
 def test_list_knows_what_is_cached(
@@ -107,4 +107,6 @@ def test_list_knows_what_is_cached(
 ) -> None:
     monkeypatch.setenv("SOUNDPORT_CACHE", str(tmp_path))
     monkeypatch.setattr("recipes.base.download._fault", lambda *_: None)
-    assert all(entry["cached"] for entry in json.loads(convert("list", "--json").stdout))
+    states = {entry["variant"]: entry["checkpoint"] for entry in json.loads(convert("list", "--json").stdout)}
+    assert (states["mobilenetv1"], states["mn04_as"]) == ("cached", "cached")
+    assert states["mn20_as"] == "by --checkpoint", "it has no checksum, and is never fetched"
