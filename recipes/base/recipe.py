@@ -25,7 +25,7 @@ class HostFrontEnd:
     """What a host needs to compute the front end itself: arrays by file name, numbers, a program that uses these."""
 
     arrays: dict[str, NDArray[np.float32]]
-    numbers: dict[str, float]
+    numbers: dict[str, float | str]
     program_file: str
     program: str
 
@@ -34,7 +34,7 @@ class HostFrontEnd:
 class Recipe:
     """One per family, called RECIPE in `recipes/FAMILY/recipe.py`; nothing else has to know of the family.
 
-    `build` gives the faithful model, in evaluation mode: (batch, samples) float32 to outputs by name.
+    `build` gives the faithful model, in evaluation mode: the variant's input, float32, to outputs by name.
     `read_checkpoint` gives the state dict in a published or a user's file, or raises UserError.
     `classes` counts the classes that a state dict was trained for.
     `synthesize` gives a state dict of deterministic stand-in weights, the same bytes on every run.

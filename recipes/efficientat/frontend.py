@@ -18,16 +18,31 @@ PROGRAM = "melspec.py"
 
 
 def host_front_end(variant: Variant) -> HostFrontEnd:
-    """The variant's front end as data; frequencies in Hz, lengths in samples, the mel bank (n_mels, n_fft // 2 + 1)."""
+    """The variant's front end as data; frequencies in Hz, lengths in samples, the mel bank (n_mels, n_fft // 2 + 1).
+
+    Its numbers are what `front_end.json` holds, and the words that they need beside them.
+    """
     return HostFrontEnd(
         arrays={
             "window.npy": window(variant.front_end),
             "mel.npy": mel_matrix(variant.front_end, variant.sample_rate),
         },
-        numbers={"sample_rate": variant.sample_rate, **asdict(variant.front_end)},
+        numbers={
+            "sample_rate": variant.sample_rate,
+            **asdict(variant.front_end),
+            "least_samples": least_samples(variant.front_end),
+            "window": "symmetric Hann",
+            "mel_scale": "kaldi, 1127 * ln(1 + f / 700)",
+            "layout": "melspec: (batch, n_mels, frames); the network takes melspec[:, None]: (batch, 1, n_mels, time)",
+        },
         program_file=PROGRAM,
         program=resources.files("recipes.efficientat").joinpath(PROGRAM).read_text(encoding="utf-8"),
     )
+
+
+def least_samples(front_end: LogMel) -> int:
+    """Half an n_fft is mirrored at each end about the end's own sample, after pre-emphasis has used one up."""
+    return front_end.n_fft // 2 + 2
 
 
 def window(front_end: LogMel) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """Computes `melspec` from sound with NumPy alone: python melspec.py WAVEFORM.npy MELSPEC.npy
 
 Reads window.npy, mel.npy and front_end.json beside it. WAVEFORM.npy holds (samples,) or (batch, samples) float32 at
-the sample rate in front_end.json, full scale 1; MELSPEC.npy gets (batch, n_mels, frames).
+the sample rate in front_end.json, full scale 1; MELSPEC.npy gets (batch, n_mels, frames), as the model gives it. A
+network that is fed `melspec` takes `melspec[:, None]`: (batch, 1, n_mels, time).
 """
 
 import json
@@ -13,9 +14,15 @@ import numpy as np
 HERE = Path(__file__).resolve().parent
 
 
-def melspec(waveform: np.ndarray, window: np.ndarray, mel: np.ndarray, numbers: dict[str, float]) -> np.ndarray:
-    n_fft, hop = int(numbers["n_fft"]), int(numbers["hop_length"])
-    sound = np.atleast_2d(waveform).astype(np.float32)
+def melspec(waveform: np.ndarray, window: np.ndarray, mel: np.ndarray, numbers: dict) -> np.ndarray:
+    n_fft, hop, least = numbers["n_fft"], numbers["hop_length"], numbers["least_samples"]
+    if waveform.dtype != np.float32:
+        raise ValueError(f"the samples are {waveform.dtype}, not float32 (int16 has to be divided by 32768)")
+    if waveform.ndim not in (1, 2) or not len(waveform) or waveform.shape[-1] < least:
+        raise ValueError(f"the shape is {waveform.shape}, not (samples,) or (batch, samples) of at least {least}")
+    if not np.isfinite(waveform).all():
+        raise ValueError("some samples are NaN or infinite")
+    sound = np.atleast_2d(waveform)
     sound = sound[:, 1:] - numbers["pre_emphasis"] * sound[:, :-1]
     sound = np.pad(sound.astype(np.float64), ((0, 0), (n_fft // 2, n_fft // 2)), mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(sound, n_fft, axis=1)[:, ::hop]
@@ -27,6 +34,12 @@ def melspec(waveform: np.ndarray, window: np.ndarray, mel: np.ndarray, numbers: 
 
 
 if __name__ == "__main__":
-    numbers = json.loads((HERE / "front_end.json").read_text(encoding="utf-8"))
-    result = melspec(np.load(sys.argv[1]), np.load(HERE / "window.npy"), np.load(HERE / "mel.npy"), numbers)
-    np.save(sys.argv[2], result)
+    try:
+        if len(sys.argv) != 3:
+            raise ValueError("needs two files: python melspec.py WAVEFORM.npy MELSPEC.npy")
+        numbers = json.loads((HERE / "front_end.json").read_text(encoding="utf-8"))
+        waveform = np.lib.format.open_memmap(sys.argv[1], mode="r")
+        np.save(sys.argv[2], melspec(waveform, np.load(HERE / "window.npy"), np.load(HERE / "mel.npy"), numbers))
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{': '.join(sys.argv[:2])}: {error}\n")
+        sys.exit(2)

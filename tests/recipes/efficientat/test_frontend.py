@@ -4,17 +4,20 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import run
+from subprocess import CompletedProcess, run
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy.signal.windows import hann
 
-from recipes.efficientat.frontend import HostFrontEnd, dft_kernels, host_front_end, mel_matrix, window
-from recipes.efficientat.network import FrontEnd
-from recipes.efficientat.spec import Variant
+from recipes.base.recipe import HostFrontEnd
+from recipes.efficientat.frontend import dft_kernels, host_front_end, mel_matrix, window
+from recipes.efficientat.network import FrontEnd, Network
+from recipes.efficientat.spec import LogMel, Variant
 
+SQUARE = "full_scale_square_1s"
 REAL_SOUND = ("speech_10s", "music_10s", "typing_10s", "metro_5s", "silence_1s", "batch2_odd")
 
 
@@ -33,7 +36,7 @@ def test_melspec_is_the_authors(front_end: FrontEnd, golden: Callable, case: str
 
 def test_melspec_of_a_full_scale_square_is_the_authors(front_end: FrontEnd, golden: Callable) -> None:
     """Its peaks are 1e5 times what lies between them, where the rounding of anyone's float32 transform shows."""
-    expected = golden("mn04_as")["full_scale_square_1s"]
+    expected = golden("mn04_as")[SQUARE]
     melspec = front_end(torch.from_numpy(expected["waveform"])).numpy()
     np.testing.assert_allclose(melspec, expected["melspec"], atol=1e-4, rtol=0)
 
@@ -97,26 +100,69 @@ def write(data: HostFrontEnd, folder: Path) -> None:
     (folder / "melspec.py").write_text(data.program)
 
 
+def run_program(folder: Path, *words: str) -> CompletedProcess[str]:
+    command = [sys.executable, "-I", str(folder / "melspec.py"), *words]
+    return run(command, capture_output=True, text=True, cwd=folder)
+
+
 def melspec_by_program(folder: Path, waveform: np.ndarray) -> np.ndarray:
     np.save(folder / "in.npy", waveform)
-    run([sys.executable, "-I", folder / "melspec.py", folder / "in.npy", folder / "out.npy"], check=True)
+    done = run_program(folder, "in.npy", "out.npy")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     return np.load(folder / "out.npy")
+
+
+def in_float64(waveform: NDArray[np.float32], front_end: LogMel) -> NDArray[np.float64]:
+    """The authors' front end, its constants and its pre-emphasis in float32 as trained, every sum after in float64."""
+    sound = torch.from_numpy(waveform)
+    spectrum = torch.stft(
+        (sound[:, 1:] - front_end.pre_emphasis * sound[:, :-1]).double(),
+        front_end.n_fft,
+        hop_length=front_end.hop_length,
+        win_length=front_end.win_length,
+        window=torch.from_numpy(window(front_end)).double(),
+        return_complex=True,
+    )
+    bands = torch.from_numpy(mel_matrix(front_end, 32000)).double() @ spectrum.abs().square()
+    return ((torch.log(bands + front_end.power_floor) + front_end.offset) / front_end.divisor).numpy()
 
 
 def test_program_is_short_and_needs_numpy_alone(host: Path) -> None:
     text = (host / "melspec.py").read_text()
-    assert len(text.splitlines()) <= 40
+    assert len(text.splitlines()) <= 45
     imported = [line.split()[1] for line in text.splitlines() if line.startswith(("import ", "from "))]
     assert set(imported) == {"json", "sys", "pathlib", "numpy"}
 
 
-@pytest.mark.parametrize("case", ["typing_10s", "metro_5s", "silence_1s", "batch2_odd"])
+@pytest.mark.parametrize("case", REAL_SOUND)
 def test_program_gives_the_melspec(host: Path, golden: Callable, front_end: FrontEnd, case: str) -> None:
     expected = golden("mn04_as")[case]
     melspec = melspec_by_program(host, expected["waveform"])
     assert melspec.dtype == np.float32
     np.testing.assert_allclose(melspec, expected["melspec"], atol=1e-5, rtol=0)
     np.testing.assert_allclose(melspec, front_end(torch.from_numpy(expected["waveform"])), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("case", [*REAL_SOUND, SQUARE])
+def test_program_rounds_the_result_alone(
+    host: Path, variant: Callable[..., Variant], golden: Callable, case: str
+) -> None:
+    """A float32 lies within 2 ** -24 of the number that it stands for; the rest is for float64's own sums."""
+    waveform = golden("mn04_as")[case]["waveform"]
+    exact = in_float64(waveform, variant("mn04_as").front_end)
+    np.testing.assert_allclose(melspec_by_program(host, waveform), exact, rtol=2**-24, atol=1e-9)
+
+
+def test_on_a_full_scale_square_the_authors_float32_is_further_from_float64(
+    host: Path, variant: Callable[..., Variant], golden: Callable
+) -> None:
+    """There the program is 1.3e-5 from their answer, and so it has to be: that is their transform's own rounding."""
+    expected = golden("mn04_as")[SQUARE]
+    exact = in_float64(expected["waveform"], variant("mn04_as").front_end)
+    rounding = np.abs(expected["melspec"] - exact)
+    assert 1e-5 < rounding.max() < 2e-5
+    apart = np.abs(melspec_by_program(host, expected["waveform"]) - expected["melspec"].astype(np.float64))
+    assert (apart <= rounding + 2**-24 * np.abs(exact) + 1e-9).all()
 
 
 def test_program_takes_one_clip_without_a_batch(host: Path, golden: Callable) -> None:
@@ -140,3 +186,87 @@ def test_program_depends_on_its_data(host: Path, golden: Callable) -> None:
     (host / "front_end.json").write_text(json.dumps(numbers | {"pre_emphasis": 0.96}))
     expected = golden("mn04_as")["batch2_odd"]
     assert np.abs(melspec_by_program(host, expected["waveform"]) - expected["melspec"]).max() > 1e-3
+
+
+def test_the_data_say_what_the_numbers_alone_do_not(variant: Callable[..., Variant]) -> None:
+    mels_40 = variant("mn10_as_mels_40")
+    assert host_front_end(mels_40).numbers == {
+        "sample_rate": 32000,
+        "pre_emphasis": 0.97,
+        "n_fft": 1024,
+        "win_length": 800,
+        "hop_length": 320,
+        "n_mels": 40,
+        "fmin": 0,
+        "fmax": 15000,
+        "power_floor": 1e-5,
+        "offset": 4.5,
+        "divisor": 5,
+        "least_samples": 514,
+        "window": "symmetric Hann",
+        "mel_scale": "kaldi, 1127 * ln(1 + f / 700)",
+        "layout": "melspec: (batch, n_mels, frames); the network takes melspec[:, None]: (batch, 1, n_mels, time)",
+    }
+
+
+def test_the_network_takes_the_melspec_as_the_data_say(
+    host: Path, model: Callable[..., Network], golden: Callable
+) -> None:
+    expected = golden("mn04_as")["batch2_odd"]
+    melspec = torch.from_numpy(melspec_by_program(host, expected["waveform"]))
+    logits = model("mn04_as", "melspec")(melspec[:, None])["logits"]
+    np.testing.assert_allclose(logits, expected["logits"], atol=1e-4, rtol=0)
+
+
+def one_bad(value: float) -> NDArray[np.float32]:
+    waveform = np.zeros((2, 1000), np.float32)
+    waveform[1, 700] = value
+    return waveform
+
+
+BAD_WAVEFORMS = {
+    "int16": (np.zeros(1000, np.int16), "int16, not float32 (int16 has to be divided by 32768)"),
+    "float64": (np.zeros(1000), "float64, not float32"),
+    "objects": (np.array([None] * 1000), "Python objects"),
+    "too short": (np.zeros((1, 513), np.float32), "(1, 513), not (samples,) or (batch, samples) of at least 514"),
+    "too short without a batch": (np.zeros(100, np.float32), "(100,), not"),
+    "empty": (np.zeros(0, np.float32), "(0,), not"),
+    "empty batch": (np.zeros((0, 1000), np.float32), "(0, 1000), not"),
+    "a single number": (np.float32(0), "(), not"),
+    "rank 3": (np.zeros((1, 1, 1000), np.float32), "(1, 1, 1000), not"),
+    "NaN": (one_bad(np.nan), "some samples are NaN or infinite"),
+    "infinite": (one_bad(-np.inf), "some samples are NaN or infinite"),
+}
+
+
+def is_refused(done: CompletedProcess[str], why: str, folder: Path) -> bool:
+    (line,) = done.stderr.splitlines()
+    return done.returncode == 2 and why in line and not done.stdout and not (folder / "out.npy").exists()
+
+
+@pytest.mark.parametrize(("waveform", "why"), BAD_WAVEFORMS.values(), ids=BAD_WAVEFORMS)
+def test_program_refuses_what_is_no_sound_for_it(host: Path, waveform: np.ndarray, why: str) -> None:
+    np.save(host / "in.npy", waveform)
+    done = run_program(host, "in.npy", "out.npy")
+    assert is_refused(done, why, host)
+    assert "in.npy: " in done.stderr
+
+
+def test_program_takes_the_shortest_clip(host: Path) -> None:
+    assert melspec_by_program(host, np.zeros((1, 514), np.float32)).shape == (1, 128, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ((), "needs two files: python melspec.py WAVEFORM.npy MELSPEC.npy"),
+        (("in.npy",), "needs two files"),
+        (("in.npy", "out.npy", "more.npy"), "needs two files"),
+        (("absent.npy", "out.npy"), "No such file"),
+        (("melspec.py", "out.npy"), "the magic string is not correct"),
+        (("in.npy", "absent/out.npy"), "No such file"),
+    ],
+)
+def test_program_refuses_other_words(host: Path, words: tuple[str, ...], why: str) -> None:
+    np.save(host / "in.npy", np.zeros(1000, np.float32))
+    assert is_refused(run_program(host, *words), why, host)
