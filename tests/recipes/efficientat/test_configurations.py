@@ -1,0 +1,119 @@
+"""Every configuration against what is published of its file."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from recipes.base import config
+from recipes.efficientat.frontend import least_samples
+from recipes.efficientat.model import build
+from recipes.efficientat.spec import LogMel, Variant
+
+NAMES = [variant.name for variant in config.variants() if variant.family == "efficientat"]
+RELEASE = "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/"
+SAMPLES = {"least": 514, "default": 320000, "most": 1920000}
+
+each = pytest.mark.parametrize("name", NAMES)
+
+
+def test_every_published_file_has_a_configuration_and_nothing_else_has(published: dict[str, Any]) -> None:
+    assert sorted(NAMES) == sorted(published)
+
+
+@each
+def test_source(variant: Callable[..., Variant], published: dict[str, Any], name: str) -> None:
+    source, row = variant(name).source, published[name]
+    assert source.file == f"{row.file}.pt"
+    assert source.url == f"{RELEASE}{row.file}.pt"
+    assert (source.size, source.sha256, source.md5) == (row.size, row.sha256, None)
+
+
+def test_known_checksums_are_those_of_real_files(variant: Callable[..., Variant], shared: Path) -> None:
+    source = variant("mn04_as").source
+    real = (shared / "checkpoints" / source.file).read_bytes()
+    assert (source.size, source.sha256) == (len(real), hashlib.sha256(real).hexdigest())
+
+
+@each
+def test_network(variant: Callable[..., Variant], published: dict[str, Any], name: str) -> None:
+    asked, row = variant(name), published[name]
+    assert (asked.sample_rate, asked.labels, asked.classes) == (32000, "audioset", 527)
+    assert (asked.width, asked.strides, asked.head, asked.dynamic) == (row.width, row.strides, row.head, row.dynamic)
+
+
+@each
+def test_front_end(variant: Callable[..., Variant], published: dict[str, Any], name: str) -> None:
+    row = published[name]
+    assert variant(name).front_end == LogMel(
+        pre_emphasis=0.97,
+        n_fft=1024,
+        win_length=800,
+        hop_length=row.hop_length,
+        n_mels=row.n_mels,
+        fmin=0,
+        fmax=15000,
+        power_floor=1e-5,
+        offset=4.5,
+        divisor=5,
+    )
+
+
+@each
+def test_inputs(published: dict[str, Any], name: str) -> None:
+    """A clip of half an n_fft to a minute; the spectrogram has a frame at its beginning and one for every hop."""
+    asked, row = config.find(name), published[name]
+    assert isinstance(asked, Variant)
+    (melspec,) = asked.alternative_inputs
+    assert (asked.input.name, asked.input.axes) == ("waveform", ("batch", "samples"))
+    assert (melspec.name, melspec.axes) == ("melspec", ("batch", 1, row.n_mels, "time"))
+    for bound, samples in SAMPLES.items():
+        assert getattr(asked.input, bound) == samples
+        assert getattr(melspec, bound) == 1 + (samples - 1) // row.hop_length, bound
+    assert asked.input.least == least_samples(asked.front_end)
+
+
+@each
+def test_outputs(variant: Callable[..., Variant], published: dict[str, Any], name: str) -> None:
+    """The last convolution has 960 channels at width 1, and all published widths keep them multiples of 8."""
+    asked, row = variant(name), published[name]
+    assert {output.name: (output.kind, output.axes) for output in asked.outputs} == {
+        "logits": ("logit", ("batch", 527)),
+        "embedding": ("embedding", ("batch", round(960 * row.width))),
+        "melspec": ("feature", ("batch", row.n_mels, "frames")),
+    }
+    assert asked.scores == "logits"
+
+
+@each
+def test_norms(variant: Callable[..., Variant], published: dict[str, Any], name: str) -> None:
+    """The authors give every norm of the trunk its own eps; the convolutional head's has PyTorch's default."""
+    with torch.device("meta"):
+        network = build(variant(name, "melspec"))
+    norms = {key: module.eps for key, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    in_head = {key for key in norms if key.startswith("classifier.")}
+    assert in_head == ({"classifier.1"} if published[name].head == "fully_convolutional" else set())
+    assert {norms[key] for key in in_head} <= {1e-5}
+    assert {norms[key] for key in norms.keys() - in_head} == {1e-3}
+
+
+def test_the_table_is_the_one_beside_the_checkout(shared: Path, published: dict[str, Any]) -> None:
+    """There a file that differs from the first of its row in its end alone is written `..END`."""
+    text = (shared / "models.md").read_text(encoding="utf-8")
+    section = text[text.index("\n## 2") : text.index("\n## 3")]
+    files = []
+    for line in section.splitlines():
+        if re.match(r"\| (dy)?mn", line):
+            first, *others = re.findall(r"`([^`]+)`", line.split("|")[2])
+            stem = re.sub(r"[^_]+_mAP_\d+$", "", first)
+            files += [first, *(re.sub(r"^\.\.", stem, other) for other in others)]
+    assert sorted(files) == sorted(row.file for row in published.values())
+    facts = re.findall(r"`(\w+)\.pt`[: (]+([\d,]+) bytes, sha256\s+`(\w{64})`", section)
+    assert {(file, int(size.replace(",", "")), sha256) for file, size, sha256 in facts} == {
+        (row.file, row.size, row.sha256) for row in published.values() if row.sha256
+    }
