@@ -24,6 +24,10 @@ NUMPY = (
     "numpy.dtype",
 )
 
+# Where training scripts put the state dict, beside the optimiser's and the epoch.
+_ENTRIES = ("model", "state_dict", "model_state_dict")
+_PARALLEL = "module."
+
 _FETCH_AGAIN = "fetch the file again, or give another one"
 
 
@@ -113,9 +117,11 @@ def _named(path: Path) -> Iterator[str]:
 def state_dict(tree: object, origin: Path) -> dict[str, Tensor]:
     """The tensors of a state dict, by name, as dense finite values; `origin` is the file's name in messages.
 
+    It may stand under an entry of a training checkpoint, and each name after DataParallel's `module.`.
     Floating-point tensors become float32 whatever they were saved in, since the models compute in it; integers stay.
     Raises UserError for anything else than a mapping from names to such tensors.
     """
+    tree = _unwrapped(tree)
     if not isinstance(tree, Mapping) or not tree:
         raise UserError(
             f"{origin}: holds {_kind(tree)} where a state dict is expected, a mapping from names to tensors"
@@ -129,6 +135,15 @@ def state_dict(tree: object, origin: Path) -> dict[str, Tensor]:
             )
         state[name] = _plain(value.detach(), name, origin)
     return state
+
+
+def _unwrapped(tree: object) -> object:
+    if not isinstance(tree, Mapping):
+        return tree
+    inner = next((tree[entry] for entry in _ENTRIES if entry in tree), tree)
+    if isinstance(inner, Mapping) and all(isinstance(name, str) and name.startswith(_PARALLEL) for name in inner):
+        return {name.removeprefix(_PARALLEL): value for name, value in inner.items()}
+    return inner
 
 
 def _kind(value: object) -> str:

@@ -18,5 +18,4 @@ def read(path: Path, _variant: Variant) -> dict[str, Tensor]:
     tree = checkpoint.read(path, skipped=checkpoint.NUMPY)
     if isinstance(tree, Mapping) and ("iteration" in tree or "sampler" in tree) and "model" not in tree:
         raise UserError(f"{path}: is a training checkpoint without its entry 'model'; give one that has the weights")
-    state = tree["model"] if isinstance(tree, Mapping) and "model" in tree else tree
-    return checkpoint.state_dict(state, path)
+    return checkpoint.state_dict(tree, path)

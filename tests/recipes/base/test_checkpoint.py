@@ -260,13 +260,27 @@ def test_quantized_tensors() -> None:
         ({}, "an empty dict"),
         ([], "list"),
         (torch.ones(2), "Tensor"),
-        ({"epoch": 3, "model": {}}, "'epoch' is int"),
+        ({"epoch": 3, "model": {}}, "an empty dict"),
+        ({"epoch": 3, "weights": {}}, "'epoch' is int"),
         ({3: torch.ones(1)}, "the entry 3"),
         ({"w": checkpoint.Skipped()}, "'w' is Skipped"),
     ],
 )
 def test_what_is_no_state_dict(tree: object, expected: str) -> None:
     assert expected in state_refusal(tree)
+
+
+@pytest.mark.parametrize("entry", ["model", "state_dict", "model_state_dict"])
+def test_the_entry_of_a_training_checkpoint(entry: str) -> None:
+    state = {"conv.weight": torch.ones(2), "conv.bias": torch.zeros(2)}
+    tree = {"epoch": 3, entry: {f"module.{name}": value for name, value in state.items()}, "optimizer": {}}
+    assert list(checkpoint.state_dict(tree, Path("a.pt"))) == list(state)
+    assert list(checkpoint.state_dict(state, Path("a.pt"))) == list(state)
+
+
+def test_a_prefix_of_some_names_belongs_to_them() -> None:
+    state = {"module.weight": torch.ones(2), "bias": torch.zeros(2)}
+    assert list(checkpoint.state_dict(state, Path("a.pt"))) == list(state)
 
 
 def test_sha256(tmp_path: Path) -> None:
