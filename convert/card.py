@@ -10,17 +10,21 @@ _WEIGHTS = {
     "synthetic": "**synthetic weights**: the published architecture without any training; it recognises nothing",
 }
 
-_ONNX = """## Python, ONNX Runtime
+_ONNX = """## `{file}` in Python, ONNX Runtime
 
 ```python
+import json
 import numpy as np, onnxruntime
 
 session = onnxruntime.InferenceSession("{file}")
 {input} = np.zeros(({shape}), np.float32)  # {about}
 {names} = session.run(None, {{"{input}": {input}}})
+probabilities = {probabilities}
+labels = [label["name"] for label in json.load(open("labels.json", encoding="utf-8"))]
+best = [labels[index] for index in np.argsort(-probabilities[0])[:3]]
 ```
 
-## Rust, tract
+## `{file}` in Rust, tract
 
 ```rust
 use tract_onnx::prelude::*;
@@ -35,7 +39,7 @@ let outputs = plan.run(tvec!({input}.into()))?; // {names}
 ```
 """
 
-_COREML = """## Swift, Core ML
+_COREML = """## `{file}` in Swift, Core ML
 
 ```swift
 import CoreML
@@ -56,8 +60,11 @@ let answer = try {scores}(of: {input}, by: model)
 
 def card(manifest: Manifest, front_end: str | None = None) -> str:
     """The text; `front_end` is a program that computes the front end from the data in `frontend/`."""
+    given = {output.name for artifact in manifest.artifacts.values() for output in manifest.fed_by(artifact.input)[1]}
     rows = "\n".join(
-        f"| `{output.name}` | {_axes(output.axes)} | {output.description} |" for output in manifest.outputs
+        f"| `{output.name}` | {_axes(output.axes)} | {output.description} |"
+        for output in manifest.outputs
+        if output.name in given
     )
     parts = [
         f"# {manifest.title}",
@@ -69,10 +76,9 @@ def card(manifest: Manifest, front_end: str | None = None) -> str:
         "sounds in `reference/`; `manifest.json` lists every file with its checksum, and how each was checked. "
         "`convert check .` checks it all again.",
     ]
-    for suffix, sample in ((".onnx", _ONNX), (".mlpackage", _COREML)):
-        shown = next((name for name in manifest.artifacts if name.endswith(suffix)), None)
-        if shown is not None:
-            parts.append(sample.format(**_fill(shown, manifest)).strip())
+    for name in manifest.artifacts:
+        sample = _COREML if name.endswith(".mlpackage") else _ONNX
+        parts.append(sample.format(**_fill(name, manifest)).strip())
     if front_end is not None:
         parts.append("## The front end in NumPy")
         parts.append("`frontend/` holds its window, mel matrix and numbers, for hosts that compute it themselves, and:")
@@ -81,21 +87,31 @@ def card(manifest: Manifest, front_end: str | None = None) -> str:
 
 
 def _artifact(name: str, artifact: Artifact, manifest: Manifest) -> str:
-    tensor, _ = manifest.fed_by(artifact.input)
+    tensor, outputs = manifest.fed_by(artifact.input)
     coreml = name.endswith(".mlpackage")
     free = f"{tensor.least} to {tensor.most}" if coreml else f"{tensor.least} or more"
     size = free if artifact.size is None else f"exactly {artifact.size}"
-    computes = f" It takes one clip at a time and computes in {artifact.precision}." if coreml else ""
+    names = ", ".join(f"`{output.name}`" for output in outputs)
+    computes = f" It takes one clip at a time and computes {_precision(artifact, manifest)}." if coreml else ""
     return (
         f"`{name}` is fed `{tensor.name}` {_axes(tensor.axes)}, float32, {tensor.axes[-1]}: {size}. "
-        f"{tensor.description}.{computes} Of less, a runtime's answer means nothing, and not every one refuses it."
+        f"{tensor.description}. Of less, a runtime's answer means nothing, and not every one refuses it. "
+        f"It gives {names}.{computes}"
     )
+
+
+def _precision(artifact: Artifact, manifest: Manifest) -> str:
+    """In words: what is fed the front end's result has no front end of its own."""
+    if artifact.precision == "mixed" and artifact.input == manifest.input.name:
+        return "its front end in float32 and the rest in float16"
+    return "in float32" if artifact.precision == "fp32" else "in float16"
 
 
 def _fill(name: str, manifest: Manifest) -> dict[str, object]:
     artifact = manifest.artifacts[name]
     tensor, outputs = manifest.fed_by(artifact.input)
     shape = tensor.shape(1, artifact.size or tensor.default)
+    kind = next(output.kind for output in outputs if output.name == manifest.scores)
     return {
         "file": name,
         "resource": name.removesuffix(".mlpackage"),
@@ -105,6 +121,7 @@ def _fill(name: str, manifest: Manifest) -> dict[str, object]:
         "about": tensor.description,
         "names": ", ".join(output.name for output in outputs),
         "scores": manifest.scores,
+        "probabilities": f"1 / (1 + np.exp(-{manifest.scores}))" if kind == "logit" else manifest.scores,
     }
 
 

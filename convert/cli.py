@@ -119,7 +119,8 @@ def recipe(
         ),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Names of the checkpoint's own classes: one a line, or a labels.json.")
+        Path | None,
+        typer.Option(help="Names of the checkpoint's own classes: one a line, or a labels.json or .csv with an index."),
     ] = None,
     audio: Annotated[list[Path] | None, typer.Option(help="Also check on this sound; repeat for more.")] = None,
     atol: Annotated[

@@ -100,7 +100,7 @@ def make(request: Request, step: Step) -> Made:
         variant, classes = _classes(request, variant, weighted)
         variant = replace(variant, outputs=with_tolerances(variant.outputs, request.atol))
         model = faithful_model(variant, weighted.state)
-    if "coreml" in request.formats and request.precision == "fp16":
+    if "coreml" in request.formats and request.precision == "fp16" and variant.input.name in chosen:
         warnings = (*warnings, _FP16)
     facts = facts_of(variant, weighted.weights, weighted.sha256, tuple(label.name for label in classes))
 

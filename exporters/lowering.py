@@ -17,11 +17,11 @@ class Shipped(nn.Module):
         self.model = model
         self.names = names
 
-    def forward(self, waveform: Tensor) -> tuple[Tensor, ...]:
-        outputs = self.model(waveform)
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.model(x)
         return tuple(outputs[name] for name in self.names)
 
 
 def lower(model: nn.Module, variant: Variant) -> nn.Module:
-    """The module that every exporter takes: (batch, samples) -> the variant's outputs, in evaluation mode."""
+    """The module that every exporter takes: the variant's input -> its outputs, in evaluation mode."""
     return Shipped(model, tuple(output.name for output in variant.outputs)).eval()

@@ -22,7 +22,7 @@ _MOST_NAMES_SHOWN = 4
 
 @dataclass(frozen=True)
 class HostFrontEnd:
-    """What a host needs to compute the front end itself: arrays by file name, numbers, a program that uses these."""
+    """What a host needs to compute the front end itself: arrays by file name, numbers and words, a program."""
 
     arrays: dict[str, NDArray[np.float32]]
     numbers: dict[str, float | str]

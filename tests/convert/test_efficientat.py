@@ -1,6 +1,7 @@
 """The whole path of a family with two inputs, on the real weights of mn04_as and on a fine-tuned checkpoint."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,6 +36,22 @@ def test_both_inputs_are_made_and_checked(made: Path) -> None:
     seen = {(check["artifact"], check["output"]) for check in manifest["results"]["checks"] if check["comparison"]}
     assert ("model.melspec.onnx", "logits") in seen
     assert ("model.melspec.onnx", "melspec") not in seen
+
+
+def test_the_card_shows_each_file(made: Path) -> None:
+    card = (made / "README.md").read_text(encoding="utf-8")
+    for part in (
+        "`model.melspec.mlpackage` is fed `melspec` (batch, 1, 128, time)",
+        "It gives `logits`, `embedding`. It takes one clip at a time and computes in float16.",
+        "It gives `logits`, `embedding`, `melspec`. It takes one clip at a time and computes its front end in float32",
+        "with an axis of 1 for the channel",
+        "## `model.melspec.mlpackage` in Swift, Core ML",
+    ):
+        assert part in card
+    samples = re.findall(r"in Python, ONNX Runtime\n\n```python\n(.*?)```", card, re.DOTALL)
+    assert len(samples) == 2
+    for sample in samples:
+        subprocess.run([sys.executable, "-c", f"{sample}\nassert len(best) == 3"], check=True, cwd=made)
 
 
 def test_the_folder_passes_its_own_check(convert: Callable[..., Any], made: Path) -> None:
