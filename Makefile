@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench bench-variants clean
 
 demo: $(VENV)/demo
 	@$(BIN)/convert recipe pann --to coreml --weights synthetic
@@ -20,6 +20,10 @@ lint: $(VENV)/test
 
 bench: $(VENV)/test
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.dymn
+
+bench-variants: $(VENV)/test
+	$(BIN)/python -m benchmarks.variants
 
 clean:
 	rm -rf $(VENV) artifacts build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
