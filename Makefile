@@ -8,10 +8,10 @@ demo: $(VENV)/demo
 	@$(BIN)/convert recipe pann --to coreml --weights synthetic
 
 test: $(VENV)/test
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2
 
 test-all: $(VENV)/test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
 
 lint: $(VENV)/test
 	$(BIN)/ruff format --check .
