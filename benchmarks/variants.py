@@ -10,22 +10,31 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from recipes.base.config import find, variants
 from recipes.base.spec import Variant
 
-_STEP = re.compile(r"^(export|simplify|Core ML): ([0-9.]+) s$", re.MULTILINE)
+_STEPS = ("export", "simplify", "Core ML")
+_SECONDS = re.compile(rf"^({'|'.join(_STEPS)}): ([0-9.]+) s$", re.MULTILINE)
+
+# The unit of the peak memory that the system tells of a process.
+_MEMORY_UNIT = 1 if sys.platform == "darwin" else 1024
 
 _RUNTIMES = ("onnxruntime", "tract", "executor", "executor-float32")
 
 
 @dataclass(frozen=True)
 class Converted:
-    """What one command made: seconds by step, peak resident memory and file sizes in bytes, and its checks."""
+    """What one command made: seconds, peak resident memory and file sizes in bytes, and its checks against PyTorch.
+
+    `fed` names the input of each artifact.
+    """
 
     variant: Variant
     weights: str
@@ -33,6 +42,7 @@ class Converted:
     steps: dict[str, float]
     memory: int
     sizes: dict[str, int]
+    fed: dict[str, str]
     verdict: str
     checks: list[dict[str, Any]]
 
@@ -55,28 +65,37 @@ def _convert(variant: Variant, checkpoint: str) -> Converted:
         words += ["--checkpoint", checkpoint] if checkpoint else ["--weights", "synthetic"]
         for tensor in (variant.input, *variant.alternative_inputs):
             words += ["--input", tensor.name]
+        started = time.perf_counter()
         with out.open("wb") as stdout, err.open("wb") as stderr:
             process = subprocess.Popen([sys.executable, "-m", "convert", *words], stdout=stdout, stderr=stderr)
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - started
         said = err.read_text()
         if not folder.is_dir():
             raise SystemExit(f"{variant.name}: {said}")
         result = json.loads(out.read_text())
         manifest = json.loads((folder / "manifest.json").read_text())
-        steps: dict[str, float] = {}
-        for name, seconds in _STEP.findall(said):
-            steps[name] = steps.get(name, 0) + float(seconds)
+        steps = dict.fromkeys(_STEPS, 0.0)
+        for name, taken in _SECONDS.findall(said):
+            steps[name] += float(taken)
         return Converted(
             variant=variant,
             weights=manifest["weights"],
-            seconds=usage.ru_utime + usage.ru_stime,
+            seconds=seconds,
             steps=steps,
-            memory=usage.ru_maxrss * 1024,
+            memory=usage.ru_maxrss * _MEMORY_UNIT,
             sizes={name: _size(folder / name) for name in manifest["artifacts"]},
             verdict=", ".join(f"{count} {status}" for status, count in result["counts"].items() if count),
-            checks=[check for check in result["checks"] if check["comparison"]],
+            fed={name: artifact["input"] for name, artifact in manifest["artifacts"].items()},
+            checks=[check for check in result["checks"] if _is_against_pytorch(check)],
         )
+
+
+def _is_against_pytorch(check: dict[str, Any]) -> bool:
+    """Not of form, and not the simplified graph against the exported one."""
+    of_values = check["comparison"] is not None or check["status"] == "failed"
+    return bool(of_values and check["output"] and not check["case"].endswith(", simplified"))
 
 
 def _size(path: Path) -> int:
@@ -84,11 +103,11 @@ def _size(path: Path) -> int:
 
 
 def _costs(done: Iterable[Converted]) -> Iterator[str]:
-    """The seconds are of processor time, of all inputs together; the memory is the whole command's."""
-    steps, files = ("export", "simplify", "Core ML"), ("model.onnx", "model.mlpackage")
-    yield from _heading("variant", "weights", *(f"{step}, s" for step in steps), "whole, s", "peak memory, GB")
+    """The seconds are of all inputs together, those of the whole command with its checks."""
+    files = ("model.onnx", "model.mlpackage")
+    yield from _heading("variant", "weights", *(f"{step}, s" for step in _STEPS), "whole, s", "peak memory, GB")
     for one in done:
-        seconds = (f"{one.steps[step]:.1f}" for step in steps)
+        seconds = (f"{one.steps[step]:.1f}" for step in _STEPS)
         yield _line(one.variant.name, one.weights, *seconds, f"{one.seconds:.0f}", f"{one.memory / 1e9:.1f}")
     yield ""
     yield from _heading("variant", *(f"{file}, MB" for file in files), "verdict")
@@ -112,22 +131,17 @@ def _cases(one: Converted) -> Iterator[str]:
     rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for check in one.checks:
         if check["output"] == answer:
-            rows.setdefault((_fed(check["artifact"], one.variant), check["case"]), []).append(check)
+            rows.setdefault((one.fed[check["artifact"]], check["case"]), []).append(check)
     for key, checks in rows.items():
         yield _line(*key, *_differences(checks))
 
 
-def _fed(artifact: str, variant: Variant) -> str:
-    """`model.melspec.onnx` is fed the melspec, `model.onnx` the variant's own input."""
-    _, _, name = Path(artifact).stem.partition(".")
-    return name or variant.input.name
-
-
 def _differences(checks: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """The greatest absolute difference in each runtime."""
+    """The greatest absolute difference in each runtime, infinite where there is no telling."""
     worst: dict[str, float] = {}
     for check in checks:
-        worst[check["runtime"]] = max(worst.get(check["runtime"], 0.0), check["comparison"]["max_abs"])
+        difference = check["comparison"]["max_abs"] if check["comparison"] else inf
+        worst[check["runtime"]] = max(worst.get(check["runtime"], 0.0), difference)
     return (f"{worst[name]:.1e}" if name in worst else "-" for name in _RUNTIMES)
 
 

@@ -91,12 +91,12 @@ def _artifact(name: str, artifact: Artifact, manifest: Manifest) -> str:
     coreml = name.endswith(".mlpackage")
     free = f"{tensor.least} to {tensor.most}" if coreml else f"{tensor.least} or more"
     size = free if artifact.size is None else f"exactly {artifact.size}"
+    fewer = "" if artifact.size else "Given fewer, the answer means nothing, and not every runtime refuses. "
     names = ", ".join(f"`{output.name}`" for output in outputs)
     computes = f" It takes one clip at a time and computes {_precision(artifact, manifest)}." if coreml else ""
     return (
         f"`{name}` is fed `{tensor.name}` {_axes(tensor.axes)}, float32, {tensor.axes[-1]}: {size}. "
-        f"{tensor.description}. Of less, a runtime's answer means nothing, and not every one refuses it. "
-        f"It gives {names}.{computes}"
+        f"{tensor.description}. {fewer}It gives {names}.{computes}"
     )
 
 

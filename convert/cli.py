@@ -120,7 +120,7 @@ def recipe(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(help="Names of the checkpoint's own classes: one a line, or a labels.json or .csv with an index."),
+        typer.Option(help="Names of the checkpoint's own classes: a text file, one a line, or .json or .csv."),
     ] = None,
     audio: Annotated[list[Path] | None, typer.Option(help="Also check on this sound; repeat for more.")] = None,
     atol: Annotated[

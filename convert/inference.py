@@ -98,10 +98,10 @@ def _arrays(source: Path, runner: Runner) -> Arrays:
             raise UserError(f"{source}: {port.name} has shape {array.shape}; it must be {_axes(port.axes)}")
         if not np.isfinite(array).all():
             raise UserError(f"{source}: {port.name} holds NaN or infinity; remove them")
-        # Below the least, nothing is left after the pools: ONNX Runtime refuses, tract gives numbers without meaning.
-        least, most = int(runner.metadata.get("least_size", 1)), port.most or array.shape[-1]
         if 0 in array.shape[:-1]:
             raise UserError(f"{source}: {port.name} has shape {array.shape}; give one clip or more")
+        # Below the least, nothing is left after the pools: ONNX Runtime refuses, tract gives numbers without meaning.
+        least, most = int(runner.metadata.get("least_size", 1)), port.most or array.shape[-1]
         if not least <= array.shape[-1] <= most:
             bound = f"{least} or more" if port.most is None else f"{least} to {port.most}"
             raise UserError(f"{source}: {port.name} has shape {array.shape}; the last axis must be {bound}")

@@ -40,8 +40,8 @@ from validators.runners.pytorch import answers
 from validators.values import Case, check_values, fed
 
 _FP16 = (
-    "--precision fp16 computes the front end in float16 too, where loud sound overflows and faint sound may vanish; "
-    "use --precision mixed unless you know that neither occurs"
+    "--precision fp16 computes the front end in float16 too, where loud sound overflows, faint sound may vanish and "
+    "the melspec is coarse; use --precision mixed unless the checks pass on your sounds"
 )
 
 
@@ -96,8 +96,10 @@ def make(request: Request, step: Step) -> Made:
 
     with step("checkpoint"):
         weighted = _weighted(request, variant)
-        warnings = tuple(_doubts(request, variant, weighted))
-        variant, classes = _classes(request, variant, weighted)
+        count = load(variant.family).classes(weighted.state) or variant.classes
+        warnings = tuple(_checkpoint_warnings(request, variant, weighted, count))
+        classes = _classes(request, variant, count)
+        variant = variant if count == variant.classes else variant.with_classes(count)
         variant = replace(variant, outputs=with_tolerances(variant.outputs, request.atol))
         model = faithful_model(variant, weighted.state)
     if "coreml" in request.formats and request.precision == "fp16" and variant.input.name in chosen:
@@ -146,37 +148,32 @@ def _weighted(request: Request, variant: Variant) -> Weighted:
     return Weighted(state, weights, path.name, sha256(path))
 
 
-def _doubts(request: Request, variant: Variant, weighted: Weighted) -> Iterator[str]:
-    """What nothing tells of a user's checkpoint, for the user to look at."""
+def _checkpoint_warnings(request: Request, variant: Variant, weighted: Weighted, count: int) -> Iterator[str]:
+    """About a checkpoint that nothing identifies; `count` classes are in it."""
     if weighted.weights != "custom":
         return
     for other in variants():
         if weighted.file == other.source.file != variant.source.file:
             yield (
-                f"{weighted.file} has the name of {other.name}'s published checkpoint, and shapes do not tell it from "
-                f"one of {variant.name}; if that is what it is, use `convert recipe {other.name}`"
+                f"{weighted.file} has the name of {other.name}'s published checkpoint and is taken for one of "
+                f"{variant.name}; if it is that file, use `convert recipe {other.name}`"
             )
-    count = _class_count(variant, weighted)
-    if request.labels is None and count == variant.classes:
+    if request.labels is not None:
+        return
+    if count == variant.classes:
         yield (
             f"{weighted.file} is not known to be the published checkpoint: its {count} classes are taken for those of "
             f"{variant.labels}; --labels FILE names others"
         )
-    elif request.labels is None:
+    else:
         yield f"{weighted.file} has {count} classes of its own: they are numbered; --labels FILE names them"
 
 
-def _class_count(variant: Variant, weighted: Weighted) -> int:
-    return load(variant.family).classes(weighted.state) or variant.classes
-
-
-def _classes(request: Request, variant: Variant, weighted: Weighted) -> tuple[Variant, tuple[labels.Label, ...]]:
-    """The variant with as many classes as the checkpoint has, and their labels."""
-    count = _class_count(variant, weighted)
-    fitted = variant if count == variant.classes else variant.with_classes(count)
+def _classes(request: Request, variant: Variant, count: int) -> tuple[labels.Label, ...]:
+    """What the checkpoint's classes are called."""
     if request.labels is not None:
-        return fitted, labels.read(request.labels, count)
-    return fitted, labels.load(variant.labels) if count == variant.classes else labels.numbered(count)
+        return labels.read(request.labels, count)
+    return labels.load(variant.labels) if count == variant.classes else labels.numbered(count)
 
 
 def _branch(whole: Branch, state: dict[str, Tensor], name: str) -> Branch:

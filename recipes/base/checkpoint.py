@@ -140,7 +140,7 @@ def state_dict(tree: object, origin: Path) -> dict[str, Tensor]:
 def _unwrapped(tree: object) -> object:
     if not isinstance(tree, Mapping):
         return tree
-    inner = next((tree[entry] for entry in _ENTRIES if entry in tree), tree)
+    inner = next((tree[entry] for entry in _ENTRIES if isinstance(tree.get(entry), Mapping)), tree)
     if isinstance(inner, Mapping) and all(isinstance(name, str) and name.startswith(_PARALLEL) for name in inner):
         return {name.removeprefix(_PARALLEL): value for name, value in inner.items()}
     return inner

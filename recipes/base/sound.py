@@ -42,9 +42,9 @@ def square(samples: int, sample_rate: int) -> Sound:
 
 
 def tone(samples: int, sample_rate: int) -> Sound:
-    """(samples,) in [-1, 1]: nearly all of a full scale in one partial near the top, where pre-emphasis amplifies.
+    """(samples,) in [-1, 1]: a sine of 0.9 near the top of the spectrum, where pre-emphasis amplifies.
 
-    The rest is noise, so that no mel band is left to what leaks from the partial.
+    The noise 20 dB below it leaves no mel band to what leaks from the sine.
     """
     cycles = _TONE_OF_RATE * np.arange(samples)
     return _pcm24(0.9 * np.sin(2 * np.pi * cycles) + RandomState(0).uniform(-0.1, 0.1, samples))

@@ -1,4 +1,4 @@
-"""The published EfficientAT files and fine-tuned ones: plain state dicts."""
+"""The published EfficientAT files, plain state dicts, and fine-tuned ones, which may hold NumPy numbers beside it."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from recipes.base.spec import Variant
 
 def read(path: Path, _variant: Variant) -> dict[str, Tensor]:
     """The state dict in a file; raises UserError for anything else."""
-    return checkpoint.state_dict(checkpoint.read(path), path)
+    return checkpoint.state_dict(checkpoint.read(path, skipped=checkpoint.NUMPY), path)
 
 
 def classes(state: dict[str, Tensor]) -> int | None:

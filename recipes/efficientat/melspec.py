@@ -34,12 +34,12 @@ def melspec(waveform: np.ndarray, window: np.ndarray, mel: np.ndarray, numbers: 
 
 
 if __name__ == "__main__":
+    numbers = json.loads((HERE / "front_end.json").read_text(encoding="utf-8"))
+    window, mel = np.load(HERE / "window.npy"), np.load(HERE / "mel.npy")
     try:
         if len(sys.argv) != 3:
             raise ValueError("needs two files: python melspec.py WAVEFORM.npy MELSPEC.npy")
-        numbers = json.loads((HERE / "front_end.json").read_text(encoding="utf-8"))
-        waveform = np.lib.format.open_memmap(sys.argv[1], mode="r")
-        np.save(sys.argv[2], melspec(waveform, np.load(HERE / "window.npy"), np.load(HERE / "mel.npy"), numbers))
-    except (OSError, ValueError) as error:
+        np.save(sys.argv[2], melspec(np.lib.format.open_memmap(sys.argv[1], mode="r"), window, mel, numbers))
+    except Exception as error:  # NumPy raises many kinds for a file that is no array.
         sys.stderr.write(f"{': '.join(sys.argv[:2])}: {error}\n")
         sys.exit(2)

@@ -23,7 +23,7 @@ _LOGIT_SPREAD_OVER_CLASSES = 1.0
 # Batch Normalization", https://arxiv.org/abs/1902.08129): drawn plainly, a rounding to float16 would change the tags,
 # and in DyMN white noise would overflow. So the norms leave channels with a mean as large as their deviation, most of
 # which the activations let pass as it is; residual branches add less than what they are added to; and of what depends
-# on the context, the greater part is constant: with less of it the shortest clips, which are all edge, overflow too.
+# on the context, the greater part is constant: with a smaller one the shortest clips, all edge, would overflow too.
 _NORM = 0.5
 _RESIDUAL = 0.5
 _DYNAMICS = 0.2

@@ -44,7 +44,7 @@ def test_the_card_shows_each_file(made: Path) -> None:
         "`model.melspec.mlpackage` is fed `melspec` (batch, 1, 128, time)",
         "It gives `logits`, `embedding`. It takes one clip at a time and computes in float16.",
         "It gives `logits`, `embedding`, `melspec`. It takes one clip at a time and computes its front end in float32",
-        "with an axis of 1 for the channel",
+        "with a channel axis of size 1",
         "## `model.melspec.mlpackage` in Swift, Core ML",
     ):
         assert part in card

@@ -253,6 +253,7 @@ def test_a_fixed_length_of_fp16_warns_and_fails(convert: Convert, quick: list[st
 def test_a_failing_check_says_what_would_have_passed(convert: Convert, quick: list[str], tmp_path: Path) -> None:
     said = convert(*quick, "--atol", "clipwise:0", "-o", tmp_path / "made", "--json")
     assert said.exit_code == 1
+    assert [line[: line.find(":")] for line in said.stderr.splitlines()] == ["warning"]
     result = json.loads(said.stdout)
     failed = [check for check in result["checks"] if check["status"] == "failed"]
     assert {check["output"] for check in failed} == {"clipwise"}

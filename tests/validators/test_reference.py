@@ -383,18 +383,14 @@ def test_a_link_out_of_the_folder_is_refused(folder: Path, tmp_path_factory: pyt
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
-    """A folder whose `melspec` some artifact is fed: sampled in the JSON, whole beside it."""
+    """A folder whose `melspec` some artifact is fed; so long that the JSON holds samples of it."""
     long = SoundCase("long", "Much sound", np.tile(cases()[0].waveform, 9000), False)
-    lean = replace(HEAD, outputs=HEAD.outputs[::2])
-    reference.write(tmp_path, lean, [long], lambda inputs: _without_framewise(run(inputs)), ["melspec"])
+    melspec_alone = replace(HEAD, outputs=tuple(port for port in HEAD.outputs if port.name == "melspec"))
+    reference.write(tmp_path, melspec_alone, [long], lambda inputs: {"melspec": run(inputs)["melspec"]}, ["melspec"])
     return tmp_path
 
 
-def _without_framewise(outputs: Arrays) -> Arrays:
-    return {name: array for name, array in outputs.items() if name != "framewise"}
-
-
-def test_what_an_artifact_is_fed_is_kept_whole(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_an_artifact_is_fed_is_kept_whole(kept: Path) -> None:
     (case,) = reference.read(kept).cases
     expected = run(dict(case.inputs))["melspec"]
     assert case.expected["melspec"].stride == 1
@@ -402,7 +398,11 @@ def test_what_an_artifact_is_fed_is_kept_whole(kept: Path, monkeypatch: pytest.M
     entry = json.loads((kept / "reference.json").read_text())["cases"][0]["outputs"]
     assert entry["melspec"]["stride"] > 1
     assert entry["melspec"]["file"] == "reference/long.melspec.npy"
-    assert "file" not in entry["clipwise"]
+
+
+def test_what_no_artifact_is_fed_has_no_file(folder: Path) -> None:
+    outputs = json.loads((folder / "reference.json").read_text())["cases"][0]["outputs"]
+    assert all("file" not in entry for entry in outputs.values())
 
 
 def test_bad_arrays_are_refused(kept: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -413,7 +413,18 @@ def test_bad_arrays_are_refused(kept: Path, tmp_path_factory: pytest.TempPathFac
         assert "long.melspec.npy holds other values than reference.json does" in _refusal(kept)
     np.save(path, np.array([{}]), allow_pickle=True)
     assert "no NumPy file" in _refusal(kept)
-    path.write_bytes(b"no array")
+    stride = json.loads((kept / "reference.json").read_text())["cases"][0]["outputs"]["melspec"]["stride"]
+    assert stride > 1
+    unseen = good.copy()
+    unseen.flat[1] = np.nan
+    np.save(path, unseen)
+    assert "NaN or infinite" in _refusal(kept)
+    np.save(path, good)
+    whole = path.read_bytes()
+    for content in (b"", b"no array", b"PK\x03\x04 no archive", whole[:20], whole[:60], whole[:200]):
+        path.write_bytes(content)
+        assert "no NumPy file" in _refusal(kept), content
+    path.write_bytes(whole.replace(b"(1, ", b"(9" + b"9" * 30 + b", ", 1))
     assert "no NumPy file" in _refusal(kept)
     path.unlink()
     assert "is missing" in _refusal(kept)

@@ -46,7 +46,10 @@ def built_in(variant: Variant, seconds: float | None = None) -> list[SoundCase]:
         "rich": ("Voices, noise bursts and clicks over 60 dB", rich(samples(1.0), rate, seed=1)),
         "silence": ("Digital silence", np.zeros(short, np.float32)),
         "full_scale_square": ("A square wave between -1 and 1, about 64 Hz", square(short, rate)),
-        "full_scale_tone": ("A tone near the top of the spectrum, just under full scale", tone(short, rate)),
+        "full_scale_tone": (
+            "A high tone at 0.9 of full scale, and noise 20 dB below it",
+            tone(short, rate),
+        ),
         "impulse": ("A single 1 in the middle of silence", impulse(short)),
         "very_quiet_noise": ("White noise with a peak of 0.00001", noise(short, VERY_QUIET_PEAK, seed=1)),
         "batch_of_2": ("Two different sounds at once", np.stack([rich(pair, rate, seed) for seed in (2, 3)])),

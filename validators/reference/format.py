@@ -64,7 +64,7 @@ class Sounds:
 class Values:
     """An output array: its elements 0, stride, 2 * stride, ... in C order.
 
-    `file` is a NumPy file with all of it, kept of what some artifact is fed.
+    `file` is a NumPy file with all of it, present for outputs that some artifact takes as its input.
     """
 
     shape: Annotated[tuple[_Size, ...], Field(min_length=1)]

@@ -273,7 +273,12 @@ def test_what_is_no_state_dict(tree: object, expected: str) -> None:
 @pytest.mark.parametrize("entry", ["model", "state_dict", "model_state_dict"])
 def test_the_entry_of_a_training_checkpoint(entry: str) -> None:
     state = {"conv.weight": torch.ones(2), "conv.bias": torch.zeros(2)}
-    tree = {"epoch": 3, entry: {f"module.{name}": value for name, value in state.items()}, "optimizer": {}}
+    tree = {
+        "epoch": 3,
+        "model": "mn04_as",
+        entry: {f"module.{name}": value for name, value in state.items()},
+        "optimizer": {},
+    }
     assert list(checkpoint.state_dict(tree, Path("a.pt"))) == list(state)
     assert list(checkpoint.state_dict(state, Path("a.pt"))) == list(state)
 

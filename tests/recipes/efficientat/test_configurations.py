@@ -92,7 +92,7 @@ def test_outputs(variant: Callable[..., Variant], published: dict[str, Any], nam
 
 @each
 def test_norms(variant: Callable[..., Variant], published: dict[str, Any], name: str) -> None:
-    """The authors give every norm of the trunk its own eps; the convolutional head's has PyTorch's default."""
+    """The authors give the norms of the trunk an eps of 1e-3; the convolutional head's has PyTorch's default."""
     with torch.device("meta"):
         network = build(variant(name, "melspec"))
     norms = {key: module.eps for key, module in network.named_modules() if isinstance(module, nn.BatchNorm2d)}

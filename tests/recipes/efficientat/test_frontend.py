@@ -256,6 +256,12 @@ def test_program_takes_the_shortest_clip(host: Path) -> None:
     assert melspec_by_program(host, np.zeros((1, 514), np.float32)).shape == (1, 128, 2)
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00\x09\x00{'descr'\n"])
+def test_program_refuses_what_is_no_array(host: Path, content: bytes) -> None:
+    (host / "in.npy").write_bytes(content)
+    assert is_refused(run_program(host, "in.npy", "out.npy"), "in.npy: ", host)
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [

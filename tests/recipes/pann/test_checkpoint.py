@@ -40,10 +40,9 @@ def test_what_else_stands_in_the_container_is_ignored(tmp_path: Path) -> None:
 
 
 def test_refuses(tmp_path: Path) -> None:
-    assert "without its entry 'model'" in refusal({"iteration": 3, "sampler": {}}, tmp_path)
+    assert "'iteration' is int" in refusal({"iteration": 3, "sampler": {}}, tmp_path)
     assert "an empty dict" in refusal({"iteration": 3, "model": {}}, tmp_path)
     assert "'w' is int" in refusal({"model": {"w": 3}}, tmp_path)
-    assert "'model' is" not in refusal({"model": torch.ones(2)}, tmp_path)
     assert "'epoch' is int" in refusal({"epoch": 3, "weights": {}}, tmp_path)
     assert "'w' has values that are NaN" in refusal({"model": {"w": torch.tensor([float("nan")])}}, tmp_path)
     assert "list where a state dict is expected" in refusal([torch.ones(2)], tmp_path)
