@@ -104,7 +104,7 @@ def _label(where: str, index: object, mid: object, name: object) -> Label:
         if unicodedata.category(character) in ("Cc", "Cs"):  # control characters; halves of a surrogate pair
             code = f"U+{ord(character):04X}"
             raise UserError(f"{where}: holds the control character {code}; take it out, and save the file as UTF-8")
-    return Label(index, mid, name)
+    return Label(index, mid, name.strip())
 
 
 def numbered(classes: int) -> tuple[Label, ...]:
