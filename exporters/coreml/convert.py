@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from exporters.coreml.pads import Decision, installed
+from exporters.coreml.pads import Decision, graph_passes, installed
 from exporters.coreml.precision import compute_precision
 from recipes.base.quiet import quiet
 from recipes.base.spec import Input, Precision, Variant
@@ -41,6 +41,7 @@ def convert(
             outputs=[ct.TensorType(output.name, dtype=np.float32) for output in variant.outputs],
             minimum_deployment_target=DEPLOYMENT_TARGET,
             compute_precision=compute_precision(precision, variant.coreml.float32_through),
+            pass_pipeline=graph_passes(),
             skip_model_load=True,
         )
     return Converted(model, tuple(decisions))

@@ -6,7 +6,7 @@ dynamic convolution as one grouped convolution with groups * batch groups; no fo
 Each of the two forms below gives the same numbers, since a convolution is linear in its kernel. Of several they were
 the fastest in ONNX Runtime. Against the authors' form in eager PyTorch (ten seconds of sound, batch 1 and 3, one
 thread, widths 0.4 and 1; `python -m benchmarks.dymn`) a network takes 0.6 to 0.75 of the time in ONNX Runtime, 1.7 to
-2.1 times as long in tract, and 1.4 to 1.7 times as long in eager PyTorch.
+2.2 times as long in tract, and 1.4 to 1.9 times as long in eager PyTorch.
 """
 
 from functools import partial

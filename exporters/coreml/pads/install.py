@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import coremltools as ct
 from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
 from coremltools.converters.mil.mil import Var, types
@@ -28,6 +29,17 @@ class Decision:
     handler: str
     why: str
     overridden: bool = False
+
+
+def graph_passes() -> ct.PassPipeline:
+    """coremltools' own, but for the one that takes slices put together for a reflection: pads are decided here.
+
+    It takes a circular pad by the whole length of an axis for a reflection by no samples, of another shape
+    (`use_reflection_padding` of coremltools 9.0).
+    """
+    passes = ct.PassPipeline()
+    passes.remove_passes({"common::use_reflection_padding"})
+    return passes
 
 
 @contextmanager

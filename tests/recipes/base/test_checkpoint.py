@@ -184,7 +184,7 @@ def test_other_archives(tmp_path: Path) -> None:
         archive.writestr("hello.txt", "hello")
     assert "is no checkpoint of torch.save" in refusal(path)
     torch.jit.script(torch.nn.Linear(2, 2)).save(path)
-    assert "names '__torch__.torch.nn.modules.linear.Linear'" in refusal(path)
+    assert "names '__torch__.torch.nn.modules.linear." in refusal(path)
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from coremltools.converters.mil.frontend.milproto.load import load
 
-from exporters.coreml.pads import Decision, installed
+from exporters.coreml.pads import Decision, graph_passes, installed
 from recipes.base.spec import PadOverride
 from validators.coreml import CoreMLModel
 
@@ -77,6 +77,7 @@ def convert(
             inputs=inputs,
             minimum_deployment_target=ct.target.iOS16,
             compute_precision=ct.precision.FLOAT32,
+            pass_pipeline=graph_passes(),
             skip_model_load=True,
         )
     return Conversion(model, decisions)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exporters.coreml.pads import MODES, PadError, installed
@@ -165,6 +165,7 @@ def amounts_of(draw, mode, sizes):
 
 @settings(max_examples=12, deadline=None)
 @given(pads())
+@example(("circular", [1, 3], [[3, 1]]))
 def test_any_pad_pytorch_accepts_is_exact(convert, pads):
     mode, shape, several = pads
 
