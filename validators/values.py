@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from recipes.base.errors import UserError
 from recipes.base.spec import Input, Output, Precision
 from validators.compare import Sampled, compare_outputs
 from validators.results import Check
@@ -21,14 +22,20 @@ class Case:
 
 
 def fed(cases: Iterable[Case], tensor: Input) -> list[Case]:
-    """The cases of an artifact that is fed the output `tensor.name` of the whole model, where they hold all of it."""
+    """The cases of an artifact that is fed the output `tensor.name` of the whole model.
+
+    Raises UserError for a case that holds only a part of it: left out, it would be neither passed nor failed.
+    """
     derived = []
     for case in cases:
         whole = Sampled.of(case.expected[tensor.name])
-        if whole.stride == 1:
-            array = whole.values.reshape(tensor.shape(whole.shape[0], whole.shape[-1]))
-            rest = {name: value for name, value in case.expected.items() if name != tensor.name}
-            derived.append(Case(case.name, {tensor.name: array}, rest))
+        if whole.stride != 1:
+            raise UserError(
+                f"case {case.name}: holds {tensor.name} in part, and a file is fed it; make the folder again"
+            )
+        array = whole.values.reshape(tensor.shape(whole.shape[0], whole.shape[-1]))
+        rest = {name: value for name, value in case.expected.items() if name != tensor.name}
+        derived.append(Case(case.name, {tensor.name: array}, rest))
     return derived
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from math import isfinite
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -127,6 +127,18 @@ class CoreML:
     pads: dict[str, PadOverride] = Field(default_factory=dict)
 
 
+@dataclass(frozen=True, config=STRICT)
+class LogMel:
+    """Numbers that every log-mel front end has. Lengths in samples, frequencies in Hz; a family adds its own."""
+
+    n_fft: Annotated[int, Field(gt=0, multiple_of=2)]
+    hop_length: Annotated[int, Field(gt=0)]
+    n_mels: Annotated[int, Field(gt=0)]
+    fmin: NotNegative
+    fmax: Positive
+    power_floor: Positive
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Variant:
     """One published checkpoint and everything that is said of it; a family adds keys in its `spec`."""
@@ -142,8 +154,8 @@ class Variant:
     sample_rate: Annotated[int, Field(gt=0)]
     labels: Literal["audioset"]
     classes: Annotated[int, Field(gt=0)]
-    # A dataclass of the family's own.
-    front_end: Any
+    # A family whose front end has further numbers narrows this to a dataclass of its own.
+    front_end: LogMel
     input: Input
     # What the network behind the front end may be fed instead: outputs, of the same names.
     alternative_inputs: tuple[Input, ...] = ()
@@ -154,6 +166,8 @@ class Variant:
     default: bool = False
 
     def __post_init__(self) -> None:
+        if not self.front_end.fmin < self.front_end.fmax <= self.sample_rate / 2:
+            raise ValueError("needs fmin < fmax <= sample_rate / 2")
         names = [output.name for output in self.outputs]
         if len(set(names)) != len(names):
             raise ValueError("has two outputs of one name")

@@ -9,28 +9,17 @@ from recipes.base import spec
 
 
 @dataclass(frozen=True, config=spec.STRICT)
-class LogMel:
-    """Numbers of the log-mel front end. Lengths in samples, frequencies in Hz.
-
-    `melspec` is (ln(power in each mel band + power_floor) + offset) / divisor.
-    """
+class LogMel(spec.LogMel):
+    """`melspec` is (ln(power in each mel band + power_floor) + offset) / divisor; the window's length in samples."""
 
     pre_emphasis: Annotated[float, Field(ge=0, lt=1)]
-    n_fft: Annotated[int, Field(gt=0, multiple_of=2)]
     win_length: Annotated[int, Field(gt=1, multiple_of=2)]
-    hop_length: Annotated[int, Field(gt=0)]
-    n_mels: Annotated[int, Field(gt=0)]
-    fmin: spec.NotNegative
-    fmax: spec.Positive
-    power_floor: spec.Positive
     offset: float
     divisor: spec.Positive
 
     def __post_init__(self) -> None:
         if self.win_length > self.n_fft:
             raise ValueError("needs win_length <= n_fft")
-        if self.fmin >= self.fmax:
-            raise ValueError("needs fmin < fmax")
 
 
 @dataclass(frozen=True, kw_only=True, config=spec.STRICT)

@@ -12,12 +12,14 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from recipes.base.errors import UserError
 from recipes.base.spec import Output, Tolerance
 from validators import reference
+from validators.compare import Sampled
 from validators.results import Check, exit_code
 from validators.runners.registry import RUNTIMES
 from validators.runners.runner import Port, Runner, RunnerError
-from validators.values import Case, check_values
+from validators.values import Case, check_values, fed
 
 EXACT = {precision: Tolerance(atol=0, rtol=0, reason="nothing is computed") for precision in ("fp32", "mixed", "fp16")}
 OUTPUTS = (Output(name="sum", axes=("batch",), kind="feature", description="", tolerances=EXACT),)
@@ -133,6 +135,17 @@ def cases(made_pann: Any) -> tuple[Case, ...]:
 def _run_file(path: Path, runtime: str, pann: Any, cases: tuple[Case, ...], precision: Any) -> list[Check]:
     runner = next(known for known in RUNTIMES if known.name == runtime).open(path)
     return check_values(runner, cases, pann.outputs, artifact=path.name, precision=precision)
+
+
+def test_what_a_file_is_fed_is_there_whole(pann: Any) -> None:
+    melspec = np.arange(12, dtype=np.float32).reshape(2, 2, 3)
+    tensor = replace(pann.input, name="melspec", axes=("batch", 2, "time"))
+    whole = Case("a", {}, {"melspec": melspec, "clipwise": melspec[:, 0]})
+    (case,) = fed([whole], tensor)
+    assert list(case.expected) == ["clipwise"]
+    np.testing.assert_array_equal(case.inputs["melspec"], melspec)
+    with pytest.raises(UserError, match="case a: holds melspec in part"):
+        fed([replace(whole, expected={"melspec": Sampled.of(melspec, 2)})], tensor)
 
 
 def _failed_values(checks: list[Check]) -> set[str]:

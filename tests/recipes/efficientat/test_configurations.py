@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,10 @@ def test_the_table_is_the_one_beside_the_checkout(shared: Path, published: dict[
     assert {(file, int(size.replace(",", "")), sha256) for file, size, sha256 in facts} == {
         (row.file, row.size, row.sha256) for row in published.values() if row.sha256
     }
+
+
+@pytest.mark.parametrize("bounds", [{"fmax": 16001}, {"fmin": 15000}])
+def test_bands_beyond_the_spectrum_are_refused(variant: Callable[..., Variant], bounds: dict[str, float]) -> None:
+    mn04 = variant("mn04_as")
+    with pytest.raises(ValueError, match="needs fmin < fmax <= sample_rate / 2"):
+        replace(mn04, front_end=replace(mn04.front_end, **bounds))

@@ -1,0 +1,149 @@
+"""EfficientAT's files against the authors' own answers, for both inputs, and in batches against one clip at a time."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import run
+from types import ModuleType
+
+import numpy as np
+import onnx
+import pytest
+from torch import nn
+
+from exporters.coreml.convert import convert
+from exporters.coreml.package import save
+from exporters.lowering import lower
+from exporters.onnx.export import export
+from exporters.onnx.simplify import simplify
+from recipes.base.config import find
+from recipes.base.facts import facts_of
+from recipes.base.recipe import faithful_model, load
+from recipes.base.sound import rich
+from recipes.base.spec import Variant
+from validators.coreml import CoreMLModel
+from validators.runners import onnxruntime, tract
+from validators.runners.pytorch import answers
+
+# The export of DyMN takes half a minute for each input.
+EACH = pytest.mark.parametrize(
+    ("name", "fed"),
+    [
+        ("mn04_as", "waveform"),
+        ("mn04_as", "melspec"),
+        ("dymn04_as", "waveform"),
+        pytest.param("dymn04_as", "melspec", marks=pytest.mark.slow),
+    ],
+)
+EACH_RUNTIME = pytest.mark.parametrize("runtime", [onnxruntime, tract], ids=["onnxruntime", "tract"])
+
+Golden = dict[str, dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Exported:
+    variant: Variant
+    model: nn.Module
+    onnx: Path
+
+    def inputs(self, waveform: np.ndarray, melspec: np.ndarray) -> dict[str, np.ndarray]:
+        return {self.variant.input.name: waveform if self.variant.input.name == "waveform" else melspec[:, None]}
+
+
+@pytest.fixture(scope="session")
+def exported(made_once: Callable[..., Path], shared: Path) -> Callable[[str, str], Exported]:
+    """`exported(name, fed)`: the weights with which the authors' code gave its answers, as a simplified graph."""
+
+    def checkpoint(name: str) -> Path:
+        if name == "mn04_as":
+            return shared / "checkpoints" / "mn04_as_mAP_432.pt"
+
+        def make(folder: Path) -> None:
+            run([sys.executable, shared / "checkpoints" / "synthesize.py", name, folder], check=True)
+
+        (file,) = made_once(f"layout-{name}", make).iterdir()
+        return file
+
+    def exported(name: str, fed: str) -> Exported:
+        whole = find(name)
+        state = load(whole.family).read_checkpoint(checkpoint(name), whole)
+        variant = whole.fed_by(fed)
+        model = faithful_model(variant, state)
+
+        def make(folder: Path) -> None:
+            onnx.save(simplify(export(lower(model, variant), variant)), str(folder / "model.onnx"))
+
+        return Exported(variant, model, made_once(f"exported-{name}-{fed}", make) / "model.onnx")
+
+    return exported
+
+
+def golden(shared: Path, name: str) -> Golden:
+    cases: Golden = {}
+    with np.load(shared / "golden" / f"{name}.npz") as file:
+        for key in file:
+            case, tensor = key.split("/")
+            cases.setdefault(case, {})[tensor] = file[key]
+    return cases
+
+
+@EACH_RUNTIME
+@EACH
+def test_the_graph_gives_the_authors_answers(
+    exported: Callable[[str, str], Exported], shared: Path, name: str, fed: str, runtime: ModuleType
+) -> None:
+    made = exported(name, fed)
+    runner = runtime.open_file(made.onnx)
+    cases = golden(shared, name)
+    assert "batch2_odd" in cases
+    for case, tensors in cases.items():
+        outputs = runner.run(made.inputs(tensors["waveform"], tensors["melspec"]))
+        assert list(outputs) == [output.name for output in made.variant.outputs]
+        for output, value in outputs.items():
+            np.testing.assert_allclose(value, tensors[output], atol=1e-4, rtol=0, err_msg=f"{case}, {output}")
+
+
+@EACH_RUNTIME
+@EACH
+def test_a_clip_is_answered_alike_in_any_batch(
+    exported: Callable[[str, str], Exported], name: str, fed: str, runtime: ModuleType
+) -> None:
+    made = exported(name, fed)
+    runner = runtime.open_file(made.onnx)
+    for samples in (514, 1603, 32001):
+        clips = np.stack([rich(samples, 32000, seed) for seed in range(8)])
+        array = clips if fed == "waveform" else np.stack([np.resize(clip, (1, 128, samples // 257)) for clip in clips])
+        alone = [answers(made.model, {fed: array[row : row + 1]}) for row in range(8)]
+        for batch in (1, 2, 3, 8):
+            for output, value in runner.run({fed: array[:batch]}).items():
+                expected = np.concatenate([answer[output] for answer in alone[:batch]])
+                np.testing.assert_allclose(value, expected, atol=2e-4, rtol=1e-5, err_msg=f"{batch} x {samples}")
+
+
+@EACH
+def test_the_graph_declares_its_axes(exported: Callable[[str, str], Exported], name: str, fed: str) -> None:
+    made = exported(name, fed)
+    graph = onnx.load(made.onnx).graph
+    declared = {
+        value.name: tuple(dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        for value in (*graph.input, *graph.output)
+    }
+    assert declared == {tensor.name: tensor.axes for tensor in (made.variant.input, *made.variant.outputs)}
+
+
+@pytest.mark.parametrize("fed", ["waveform", pytest.param("melspec", marks=pytest.mark.slow)])
+def test_the_core_ml_program_of_dymn_gives_the_authors_answers(
+    exported: Callable[[str, str], Exported], shared: Path, tmp_path: Path, fed: str
+) -> None:
+    made = exported("dymn04_as", fed)
+    package = tmp_path / "model.mlpackage"
+    facts = facts_of(made.variant, "custom", "0" * 64, ("class",) * made.variant.classes)
+    program = convert(lower(made.model, made.variant), made.variant, precision="fp32").model
+    save(program, package, made.variant, facts, "fp32")
+    model = CoreMLModel(package)
+    for tensors in golden(shared, "dymn04_as").values():
+        for row in range(len(tensors["waveform"])):
+            clip = made.inputs(tensors["waveform"][row : row + 1], tensors["melspec"][row : row + 1])
+            for output, value in model.predict(clip).items():
+                np.testing.assert_allclose(value[0], tensors[output][row], atol=1e-4, rtol=0, err_msg=output)
