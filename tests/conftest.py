@@ -57,6 +57,33 @@ def pann_checkpoint(made_once: Callable[..., Path], shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def checkpoints(made_once: Callable[..., Path], shared: Path) -> dict[str, Path]:
+    """The real weights of mn04_as, and a file in the published layout of dymn04_as with weights that are not."""
+
+    def make(folder: Path) -> None:
+        run([sys.executable, shared / "checkpoints" / "synthesize.py", "dymn04_as", folder], check=True)
+
+    (dymn,) = made_once("published-layout-dymn04_as", make).iterdir()
+    return {"mn04_as": shared / "checkpoints" / "mn04_as_mAP_432.pt", "dymn04_as": dymn}
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> Callable[[str], dict[str, dict[str, Any]]]:
+    """`golden(name)[case][tensor]`: what the authors' own code answers with these checkpoints."""
+    import numpy as np
+
+    def read(name: str) -> dict[str, dict[str, Any]]:
+        cases: dict[str, dict[str, Any]] = {}
+        with np.load(shared / "golden" / f"{name}.npz") as file:
+            for key in file:
+                case, tensor = key.split("/")
+                cases.setdefault(case, {})[tensor] = file[key]
+        return cases
+
+    return read
+
+
+@pytest.fixture(scope="session")
 def pann() -> Any:
     """The variant PANN MobileNetV1."""
     from recipes.base.config import find

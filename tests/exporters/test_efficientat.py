@@ -1,10 +1,8 @@
 """EfficientAT's files against the authors' own answers, for both inputs, and in batches against one clip at a time."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import run
 from types import ModuleType
 
 import numpy as np
@@ -38,8 +36,6 @@ EACH = pytest.mark.parametrize(
 )
 EACH_RUNTIME = pytest.mark.parametrize("runtime", [onnxruntime, tract], ids=["onnxruntime", "tract"])
 
-Golden = dict[str, dict[str, np.ndarray]]
-
 
 @dataclass(frozen=True)
 class Exported:
@@ -52,22 +48,12 @@ class Exported:
 
 
 @pytest.fixture(scope="session")
-def exported(made_once: Callable[..., Path], shared: Path) -> Callable[[str, str], Exported]:
+def exported(made_once: Callable[..., Path], checkpoints: dict[str, Path]) -> Callable[[str, str], Exported]:
     """`exported(name, fed)`: the weights with which the authors' code gave its answers, as a simplified graph."""
-
-    def checkpoint(name: str) -> Path:
-        if name == "mn04_as":
-            return shared / "checkpoints" / "mn04_as_mAP_432.pt"
-
-        def make(folder: Path) -> None:
-            run([sys.executable, shared / "checkpoints" / "synthesize.py", name, folder], check=True)
-
-        (file,) = made_once(f"layout-{name}", make).iterdir()
-        return file
 
     def exported(name: str, fed: str) -> Exported:
         whole = find(name)
-        state = load(whole.family).read_checkpoint(checkpoint(name), whole)
+        state = load(whole.family).read_checkpoint(checkpoints[name], whole)
         variant = whole.fed_by(fed)
         model = faithful_model(variant, state)
 
@@ -79,23 +65,14 @@ def exported(made_once: Callable[..., Path], shared: Path) -> Callable[[str, str
     return exported
 
 
-def golden(shared: Path, name: str) -> Golden:
-    cases: Golden = {}
-    with np.load(shared / "golden" / f"{name}.npz") as file:
-        for key in file:
-            case, tensor = key.split("/")
-            cases.setdefault(case, {})[tensor] = file[key]
-    return cases
-
-
 @EACH_RUNTIME
 @EACH
 def test_the_graph_gives_the_authors_answers(
-    exported: Callable[[str, str], Exported], shared: Path, name: str, fed: str, runtime: ModuleType
+    exported: Callable[[str, str], Exported], golden: Callable, name: str, fed: str, runtime: ModuleType
 ) -> None:
     made = exported(name, fed)
     runner = runtime.open_file(made.onnx)
-    cases = golden(shared, name)
+    cases = golden(name)
     assert "batch2_odd" in cases
     for case, tensors in cases.items():
         outputs = runner.run(made.inputs(tensors["waveform"], tensors["melspec"]))
@@ -134,7 +111,7 @@ def test_the_graph_declares_its_axes(exported: Callable[[str, str], Exported], n
 
 @pytest.mark.parametrize("fed", ["waveform", pytest.param("melspec", marks=pytest.mark.slow)])
 def test_the_core_ml_program_of_dymn_gives_the_authors_answers(
-    exported: Callable[[str, str], Exported], shared: Path, tmp_path: Path, fed: str
+    exported: Callable[[str, str], Exported], golden: Callable, tmp_path: Path, fed: str
 ) -> None:
     made = exported("dymn04_as", fed)
     package = tmp_path / "model.mlpackage"
@@ -142,7 +119,7 @@ def test_the_core_ml_program_of_dymn_gives_the_authors_answers(
     program = convert(lower(made.model, made.variant), made.variant, precision="fp32").model
     save(program, package, made.variant, facts, "fp32")
     model = CoreMLModel(package)
-    for tensors in golden(shared, "dymn04_as").values():
+    for tensors in golden("dymn04_as").values():
         for row in range(len(tensors["waveform"])):
             clip = made.inputs(tensors["waveform"][row : row + 1], tensors["melspec"][row : row + 1])
             for output, value in model.predict(clip).items():

@@ -1,10 +1,8 @@
 """The published files, as their authors list them, and models with weights in them."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import run
 
 import numpy as np
 import pytest
@@ -97,15 +95,6 @@ def published() -> dict[str, Published]:
 
 
 @pytest.fixture(scope="session")
-def checkpoints(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The real weights of mn04_as, and a file in the published layout of dymn04_as with weights that are not."""
-    folder = tmp_path_factory.mktemp("efficientat")
-    run([sys.executable, shared / "checkpoints" / "synthesize.py", "dymn04_as", folder], check=True)
-    (dymn,) = folder.iterdir()
-    return {"mn04_as": shared / "checkpoints" / "mn04_as_mAP_432.pt", "dymn04_as": dymn}
-
-
-@pytest.fixture(scope="session")
 def model(variant: Callable[..., Variant], checkpoints: dict[str, Path]) -> Callable[..., Network]:
     """`model(name, input="waveform")`, of the two that have a checkpoint here."""
 
@@ -116,21 +105,6 @@ def model(variant: Callable[..., Variant], checkpoints: dict[str, Path]) -> Call
         return loaded
 
     return make
-
-
-@pytest.fixture(scope="session")
-def golden(shared: Path) -> Callable[[str], Cases]:
-    """`golden(name)[case][tensor]`: what the authors' own code answers with these checkpoints."""
-
-    def read(name: str) -> Cases:
-        cases: Cases = {}
-        with np.load(shared / "golden" / f"{name}.npz") as file:
-            for key in file:
-                case, tensor = key.split("/")
-                cases.setdefault(case, {})[tensor] = file[key]
-        return cases
-
-    return read
 
 
 @pytest.fixture(scope="session")
