@@ -172,6 +172,9 @@ def recipe(
         Path | None,
         typer.Option(help="Names of the checkpoint's own classes: a text file, one a line, or .json or .csv."),
     ] = None,
+    no_lowering: Annotated[
+        bool, typer.Option("--no-lowering", help="Ship the authors' graph as it is, without the rewrites for speed.")
+    ] = False,
     audio: Annotated[list[Path] | None, typer.Option(help="Also check on this sound; repeat for more.")] = None,
     atol: Annotated[
         list[str] | None,
@@ -205,6 +208,7 @@ def recipe(
             atol=tuple(atol or ()),
             input_name=input_name,
             output_names=tuple(output_names or ()),
+            lowering=not no_lowering,
             options=settings,
         )
         with interrupts_kept(steps(verbose)) as step:

@@ -13,7 +13,7 @@ from recipes.base.errors import UserError
 from recipes.base.spec import STRICT, Input, Output, Precision, Weights
 
 MANIFEST = "manifest.json"
-SCHEMA: Literal["soundport.manifest/2"] = "soundport.manifest/2"
+SCHEMA: Literal["soundport.manifest/3"] = "soundport.manifest/3"
 
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -50,10 +50,19 @@ class Artifact:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Rewritten:
+    """A rewrite of the model that is fed `input`, and the place in it where it was applied."""
+
+    input: str
+    rewrite: str
+    place: str
+
+
+@dataclass(frozen=True, config=STRICT)
 class Manifest:
     """Everything that `convert check` needs to verify the folder again."""
 
-    schema: Literal["soundport.manifest/2"]
+    schema: Literal["soundport.manifest/3"]
     family: str
     variant: str
     title: str
@@ -70,6 +79,8 @@ class Manifest:
     input: Input
     alternative_inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
+    # In the order in which they were applied; none where the authors' graph ships.
+    lowering: tuple[Rewritten, ...]
     artifacts: dict[str, Artifact]
     files: dict[str, FileEntry]
     results: dict[str, Any]

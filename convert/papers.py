@@ -15,7 +15,7 @@ from convert import manifest as manifests
 from convert import targets
 from convert.card import card
 from convert.folder import listing
-from convert.manifest import Artifact, Manifest
+from convert.manifest import Artifact, Manifest, Rewritten
 from convert.subject import Subject
 from recipes.base.facts import licence
 from recipes.base.labels import Label
@@ -38,6 +38,7 @@ def write(
     command: str,
     versions: dict[str, str],
     artifacts: dict[str, Artifact],
+    lowering: Sequence[Rewritten],
     checks: Sequence[Check],
 ) -> None:
     """All of them; `command` is what made the folder."""
@@ -62,6 +63,7 @@ def write(
         input=variant.input,
         alternative_inputs=variant.alternative_inputs,
         outputs=variant.outputs,
+        lowering=tuple(lowering),
         artifacts=artifacts,
         files={},
         results={"exit_code": exit_code(checks), **report.summary(checks)},

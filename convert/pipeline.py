@@ -9,14 +9,14 @@ from tempfile import TemporaryDirectory
 
 from convert import papers
 from convert.folder import check_target, written_whole
-from convert.manifest import Artifact
+from convert.lowering import faithful_form, lowered_form
+from convert.manifest import Artifact, Rewritten
 from convert.progress import Step
 from convert.request import Request
 from convert.subject import branches, chosen, settle
 from convert.targets import options
 from convert.targets.target import SECONDS, Job, Product, Settings, Target
 from convert.verify import check_artifact
-from exporters.lowering import lower
 from recipes.base.spec import Variant
 from recipes.base.threads import one_thread
 from validators.results import Check
@@ -30,6 +30,7 @@ class Made:
     checks: list[Check] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    lowering: list[Rewritten] = field(default_factory=list)
 
 
 def make(request: Request, step: Step) -> Made:
@@ -54,11 +55,16 @@ def make(request: Request, step: Step) -> Made:
         with step("reference"):
             fed = list(branches(subject, folder, versions))
         for branch in fed:
-            lowered = lower(branch.model, branch.variant)
+            with step("lowering"):
+                form = lowered_form(branch) if request.lowering else faithful_form(branch)
+            made.lowering += [Rewritten(branch.variant.input.name, done.rewrite, done.place) for done in form.applied]
+            made.checks += form.checks
+            made.warnings += form.warnings
             for target, settings in targets:
-                _add(made, target, Job(branch, lowered, settings, folder, step))
+                _add(made, target, Job(branch, form.module, settings, folder, step))
+        made.notes += [f"lowering, fed {done.input}: {done.rewrite}: {done.place}" for done in made.lowering]
         with step("manifest"):
-            papers.write(folder, subject, request.command(), versions, made.artifacts, made.checks)
+            papers.write(folder, subject, request.command(), versions, made.artifacts, made.lowering, made.checks)
     return made
 
 

@@ -32,6 +32,7 @@ class Request:
     atol: tuple[str, ...]
     input_name: str | None
     output_names: tuple[str, ...]
+    lowering: bool
     options: Settings
 
     def targets(self) -> tuple[tuple[Target, Settings], ...]:
@@ -58,6 +59,8 @@ class Request:
             words += ["--input-name", self.input_name]
         for name in self.output_names:
             words += ["--output-name", name]
+        if not self.lowering:
+            words.append("--no-lowering")
         if self.labels is not None:
             words += ["--labels", self.labels.name]
         for path in self.audio:

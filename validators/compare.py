@@ -55,12 +55,14 @@ def compare_outputs(
     runtime: str,
     precision: str,
     case: str,
+    dtype: str = "float32",
 ) -> list[Check]:
     """Checks of names, dtypes, shapes, axes and values, in this order, each for every output.
 
-    Outputs must be float32, and |actual - expected| <= atol + rtol * |expected| must hold for each element, in float64.
-    NaN and infinity on either side fail, as do empty arrays and an output without a tolerance. Values that cannot be
-    compared, because the output or its shape is wrong, are reported as not verified beside the failure that says why.
+    Outputs must be of `dtype`, and |actual - expected| <= atol + rtol * |expected| must hold for each element, in
+    float64. NaN and infinity on either side fail, as do empty arrays and an output without a tolerance. Values that
+    cannot be compared, because the output or its shape is wrong, are reported as not verified beside the failure that
+    says why.
     """
     wanted = {name: Sampled.of(array) for name, array in expected.items()}
     got = {name: np.asarray(array) for name, array in actual.items()}
@@ -77,8 +79,8 @@ def compare_outputs(
         checks.append(report("names", name, _name_faults(name, known, wanted, got)))
     present = [output for output in outputs if output.name in got]
     for output in present:
-        dtype = got[output.name].dtype
-        checks.append(report("dtype", output.name, [] if dtype == np.float32 else [f"is {dtype}, not float32"]))
+        found = got[output.name].dtype
+        checks.append(report("dtype", output.name, [] if found == dtype else [f"is {found}, not {dtype}"]))
     comparable = [output for output in present if output.name in wanted]
     for output in comparable:
         shapes = wanted[output.name].shape, got[output.name].shape

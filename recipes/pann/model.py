@@ -7,7 +7,7 @@ Source: Kong et al., "PANNs: Large-Scale Pretrained Audio Neural Networks for Au
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from recipes.pann.spec import LogMel
 
@@ -132,6 +132,8 @@ class MobileNetV1(nn.Module):
         }
 
 
+# A leaf of the graph that torch.fx makes of the model: how far it counts depends on the length of the sound.
+@fx.wrap
 def spread(segmentwise: Tensor, frames: int) -> Tensor:
     """(batch, segments, classes) -> (batch, frames, classes): each segment 32 times, the last one to the end.
 

@@ -180,13 +180,13 @@ def _shift_a_conv_in_time(model: onnx.ModelProto) -> None:
     conv = next(node for node in model.graph.node if node.op_type == "Conv" and "features.6.0" in node.input[1])
     pads = _attribute(conv, "pads").ints
     assert list(pads) == [1, 1, 1, 1]
-    pads[:] = [0, 1, 2, 1]
+    pads[:] = [1, 0, 1, 2]
 
 
 def _pool_over_the_wrong_axis(model: onnx.ModelProto) -> None:
     mean = next(node for node in model.graph.node if node.op_type == "ReduceMean")
-    assert list(_attribute(mean, "axes").ints) == [3]
-    _attribute(mean, "axes").ints[:] = [2]
+    assert list(_attribute(mean, "axes").ints) == [2]
+    _attribute(mean, "axes").ints[:] = [3]
 
 
 def _swap_two_outputs(model: onnx.ModelProto) -> None:
@@ -272,7 +272,7 @@ def _shift_a_conv_in_time_in_the_program(package: Path, spec: Any) -> None:
     pads = [_integers(spec, op.inputs["pad"].arguments[0].name) for op in _operations(spec) if op.type == "conv"]
     padded = [amounts for amounts in pads if list(amounts) == [1, 1, 1, 1]]
     assert len(padded) == 14
-    padded[6][:] = [0, 2, 1, 1]
+    padded[6][:] = [1, 1, 0, 2]
 
 
 def _swap_two_outputs_of_the_program(package: Path, spec: Any) -> None:
@@ -326,8 +326,8 @@ def test_a_wrong_axis_planted_in_the_package_is_found(
     spec = ct.utils.load_spec(str(package))
     mean = next(op for op in _operations(spec) if op.type == "reduce_mean")
     axes = _integers(spec, mean.inputs["axes"].arguments[0].name)
-    assert list(axes) == [3]
-    axes[:] = [2]
+    assert list(axes) == [2]
+    axes[:] = [3]
     (package / "Data" / "com.apple.CoreML" / "model.mlmodel").write_bytes(spec.SerializeToString())
     checks = _run_file(package, runtime, pann, cases, "mixed")
     assert set(_values([check for check in checks if check.status == "failed"])) == {case.name for case in cases}

@@ -118,9 +118,11 @@ def test_agrees_with_the_published_code(
 
 
 def test_agrees_with_the_published_code_on_recordings(published_layout: Path, pann: Any, golden: Callable) -> None:
-    """Greatest errors seen: 4.6e-5 in probabilities, 6.9e-5 in melspec; in the embedding 8.1e-5 for sounds, 1.4e-4 at
-    full scale and 3.7e-4 in silence, where it reaches 306: sums of terms of that size keep their rounding where the
-    terms cancel. PyTorch itself is 2.6e-4 off there, so that the embedding is held to what the configuration says.
+    """Greatest errors seen: 4.6e-5 in probabilities; in melspec 8.5e-4 dB, in one value of 64,064, 84 dB under the
+    loudest of its frame, and 3e-6 dB in the mean: a factorised DFT adds loud and quiet bins up together. In the
+    embedding 8.1e-5 for sounds, 1.4e-4 at full scale and 3.7e-4 in silence, where it reaches 306: sums of terms of that
+    size keep their rounding where the terms cancel. PyTorch itself is 2.6e-4 off there, so that the embedding is held
+    to what the configuration says.
     """
     (embedding,) = (output.tolerances["fp32"] for output in pann.outputs if output.name == "embedding")
     cases = golden("pann_mobilenetv1")
@@ -128,8 +130,10 @@ def test_agrees_with_the_published_code_on_recordings(published_layout: Path, pa
         runner = runtime.open_file(published_layout)
         for case, expected in cases.items():
             for name, value in runner.run({"waveform": expected["waveform"]}).items():
-                atol = embedding.atol if name == "embedding" else 1e-4
+                atol = {"embedding": embedding.atol, "melspec": 1e-3}.get(name, 1e-4)
                 np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=atol, err_msg=f"{case}, {name}")
+                if name == "melspec":
+                    assert np.abs(value - expected[name]).mean() < 1e-5, case
 
 
 def test_the_simplified_graph_equals_the_exported(graph: Graph) -> None:
@@ -154,11 +158,11 @@ def test_simplification_is_the_same_bytes_every_time(graph: Graph) -> None:
     assert first == second
 
 
-def test_the_weights_are_those_of_the_model(graph: Graph, synthetic_pann: Any) -> None:
+def test_weights_that_no_rewrite_changes_are_those_of_the_model(graph: Graph, synthetic_pann: Any) -> None:
     stored = {
         tensor.name.removeprefix("model."): onnx.numpy_helper.to_array(tensor) for tensor in graph(17).graph.initializer
     }
-    for name in ("fc_audioset.weight", "bn0.running_var", "features.0.0.weight", "logmel_extractor.melW"):
+    for name in ("fc_audioset.weight", "fc1.bias", "bn0.running_var", "bn0.weight"):
         np.testing.assert_array_equal(stored[name], synthetic_pann.state_dict()[name].numpy())
 
 

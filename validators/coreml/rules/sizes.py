@@ -67,8 +67,11 @@ def _unchanged(op: Op, found: Shapes) -> Shape | None:
 
 def _broadcast(op: Op, found: Shapes) -> Shape | None:
     x, y = _shape(op, "x", found), _shape(op, "y", found)
-    if x is None or y is None:
-        return None
+    return None if x is None or y is None else _together(x, y)
+
+
+def _together(x: Shape, y: Shape) -> Shape:
+    """What two shapes broadcast to, aligned at their ends."""
     pairs = zip_longest(reversed(x), reversed(y), fillvalue=1)
     return tuple(reversed([_wider(a, b) for a, b in pairs]))
 
@@ -155,11 +158,11 @@ def _linear(op: Op, found: Shapes) -> Shape | None:
 
 def _matmul(op: Op, found: Shapes) -> Shape | None:
     x, y = _shape(op, "x", found), _shape(op, "y", found)
-    if x is None or y is None or min(len(x), len(y)) < 2 or len(x) != len(y):
+    if x is None or y is None or min(len(x), len(y)) < 2:
         return None
     rows = x[-1] if op.constant("transpose_x", False) else x[-2]
     columns = y[-2] if op.constant("transpose_y", False) else y[-1]
-    return (*(_wider(a, b) for a, b in zip(x[:-2], y[:-2], strict=True)), rows, columns)
+    return (*_together(x[:-2], y[:-2]), rows, columns)
 
 
 def _conv(op: Op, found: Shapes) -> Shape | None:

@@ -1,0 +1,102 @@
+"""The form of a model that ships: as its authors have it, or lowered, with the proof that its answers are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from convert.subject import Branch
+from exporters.lowering import REWRITES, UNROUNDED, Applied, lowered, shipped
+from validators.lowered import Answers, check_float32, check_float64
+from validators.results import Check
+from validators.runners.runner import Arrays
+from validators.values import Case
+
+
+@dataclass(frozen=True)
+class Form:
+    """The module that every target takes, what was applied to make it, and how it fared against the faithful model."""
+
+    module: nn.Module
+    applied: tuple[Applied, ...] = ()
+    checks: tuple[Check, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def faithful_form(branch: Branch) -> Form:
+    return Form(shipped(branch.model, branch.variant))
+
+
+def lowered_form(branch: Branch) -> Form:
+    """Lowered and held to the faithful model: in float32 on every case and the sweep, in float64 on the cases.
+
+    Where that fails, a warning names the rewrite.
+    """
+    done = lowered(branch.model, branch.variant)
+    cases = list(_named(branch, branch.cases))
+    checks = check_float32(
+        _answers(done.module, branch), [*cases, *_named(branch, branch.sweep)], branch.variant.outputs
+    )
+    double = deepcopy(branch.model).double()
+    rewrites = list(dict.fromkeys(step.rewrite for step in done.applied))
+    checks += _in_float64(branch, double, rewrites, cases)
+    exact = [name for name in rewrites if name not in UNROUNDED]
+    if exact != rewrites:
+        without = " and ".join(name for name in rewrites if name in UNROUNDED)
+        checks += _in_float64(branch, double, exact, cases, f"without {without}")
+    warnings: tuple[str, ...] = ()
+    if any(check.status == "failed" for check in checks):
+        warnings = (_blamed(branch, double, rewrites, cases),)
+    return Form(done.module, done.applied, tuple(checks), warnings)
+
+
+def _named(branch: Branch, cases: Iterable[Case]) -> Iterable[Case]:
+    """The cases of a branch that is not the whole model say what it is fed: no artifact's name tells its checks."""
+    for case in cases:
+        name = case.name if branch.stem == "model" else f"{case.name}, fed {branch.variant.input.name}"
+        yield replace(case, name=name)
+
+
+def _in_float64(
+    branch: Branch, double: nn.Module, rewrites: list[str], cases: Iterable[Case], note: str = ""
+) -> list[Check]:
+    """The checks of these rewrites alone."""
+    chosen = {name: REWRITES[name] for name in rewrites}
+    module = lowered(double, branch.variant, chosen).module
+    return check_float64(
+        _answers(shipped(double, branch.variant), branch),
+        _answers(module, branch),
+        cases,
+        branch.variant.outputs,
+        rounded=any(name in UNROUNDED for name in rewrites),
+        note=note,
+    )
+
+
+def _blamed(branch: Branch, double: nn.Module, rewrites: list[str], cases: list[Case]) -> str:
+    """Names the first rewrite after which float64 differs, found by applying one more at a time."""
+    for count in range(1, len(rewrites) + 1):
+        checks = _in_float64(branch, double, rewrites[:count], cases)
+        if any(check.status == "failed" for check in checks):
+            worst = f"with the rewrite {rewrites[count - 1]} answers are over their tolerance in float64"
+            break
+    else:
+        worst = "the lowered model is right in float64, and rounds more in float32 than the tolerance allows"
+    return f"{worst}; --no-lowering ships the authors' graph"
+
+
+def _answers(module: nn.Module, branch: Branch) -> Answers:
+    names = [output.name for output in branch.variant.outputs]
+
+    def run(inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
+        (fed,) = inputs.values()
+        with torch.inference_mode():
+            return {name: value.numpy() for name, value in zip(names, module(torch.from_numpy(fed)), strict=True)}
+
+    return run

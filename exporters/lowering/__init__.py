@@ -1,0 +1,86 @@
+"""Lowering: from the faithful model to the form that is shipped, by small exact rewrites.
+
+The faithful model is traced by torch.fx into a graph of layers: PyTorch's own modules and functions, with the weights
+in reach, still a module that runs, exports to ONNX and traces for Core ML like any other. (The graph of torch.export
+has operators with every size an expression, where a layer takes many nodes to find; exchanging modules without a graph
+sees no functions and no order.) `normal` gives everything one spelling. Then each rewrite looks for layers that meet
+its conditions, on weights and shapes and never on a name, and puts fewer or faster ones in their place; each is a
+module of its own, with its algebra. New weights are computed in float64 and rounded once. The faithful model is never
+changed.
+
+What a rewrite for one runtime alone would do has no place here, nor anything that a family alone knows.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.fx import GraphModule
+
+from exporters.lowering.axes import carry_axes
+from exporters.lowering.bins import drop_bins
+from exporters.lowering.fourier import factorise_dft
+from exporters.lowering.graph import finish, trace
+from exporters.lowering.normal import normalise
+from exporters.lowering.norms import fold_norms
+from exporters.lowering.pools import merge_pools
+from exporters.lowering.shipped import Shipped
+from recipes.base.spec import Variant
+
+__all__ = ["REWRITES", "UNROUNDED", "Applied", "Lowered", "Rewrite", "lower", "lowered", "shipped"]
+
+Rewrite = Callable[[GraphModule], Iterator[str]]
+
+REWRITES: Mapping[str, Rewrite] = {
+    "fold-norms": fold_norms,
+    "merge-pools": merge_pools,
+    "carry-axes": carry_axes,
+    "factorise-dft": factorise_dft,
+    "drop-bins": drop_bins,
+}
+"""In the order in which they run: each takes a graph, changes it in place, and yields where."""
+
+UNROUNDED = frozenset({"factorise-dft"})
+"""Those that compute from what the model's weights were rounded from. All others give its own answers in float64."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """A rewrite, and the place in the model where it was applied."""
+
+    rewrite: str
+    place: str
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """The module that is shipped, and what was done to make it."""
+
+    module: nn.Module
+    applied: tuple[Applied, ...]
+
+
+def shipped(model: nn.Module, variant: Variant) -> nn.Module:
+    """A model as exporters take it: the variant's input -> its outputs in order, in evaluation mode."""
+    return Shipped(model, tuple(output.name for output in variant.outputs)).eval()
+
+
+def lower(model: nn.Module, variant: Variant) -> nn.Module:
+    """As `shipped`, with the same answers, faster."""
+    return lowered(model, variant).module
+
+
+def lowered(model: nn.Module, variant: Variant, rewrites: Mapping[str, Rewrite] = REWRITES) -> Lowered:
+    """As `lower`, with what was applied, in order; `rewrites` may be fewer, to see what each does.
+
+    Raises torch.fx.proxy.TraceError for a model that torch.fx cannot trace: a function whose Python depends on sizes
+    is made one step of the graph by `torch.fx.wrap`.
+    """
+    graph = trace(model)
+    # Long enough that no inner axis is 1, and short: it is run once.
+    size = max(variant.input.least, variant.input.default // 50)
+    normalise(graph, torch.zeros(variant.input.shape(2, size)))
+    applied = tuple(Applied(name, place) for name, rewrite in rewrites.items() for place in rewrite(graph))
+    finish(graph)
+    return Lowered(shipped(graph, variant), applied)

@@ -1,0 +1,85 @@
+"""The lowered model against the faithful one: in float32, and in float64, where nothing wrong can pass as rounding.
+
+Both sides are functions from named inputs to named outputs; how they were made is not asked.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipes.base.spec import Output, Tolerance
+from validators.compare import compare_outputs
+from validators.results import Check
+from validators.runners.runner import Arrays
+from validators.values import Case
+
+RUNTIME = "pytorch-lowered"
+
+Answers = Callable[[Mapping[str, NDArray[np.generic]]], Arrays]
+
+# A rewrite regroups sums and products and changes nothing else. In float64 sums of thousands of terms differ by 1e-13
+# of their greatest number then, as measured with three families; four digits are left for weights that magnify it.
+_REGROUPED = 1e-9
+
+
+def check_float32(lowered: Answers, cases: Iterable[Case], outputs: Sequence[Output]) -> list[Check]:
+    """Every output of every case against what the case expects, at the outputs' own tolerances."""
+    tolerances = {output.name: output.tolerances["fp32"] for output in outputs}
+    checks: list[Check] = []
+    for case in cases:
+        checks += compare_outputs(
+            case.expected,
+            lowered(case.inputs),
+            outputs,
+            tolerances,
+            artifact="",
+            runtime=RUNTIME,
+            precision="fp32",
+            case=case.name,
+        )
+    return checks
+
+
+def check_float64(
+    faithful: Answers,
+    lowered: Answers,
+    cases: Iterable[Case],
+    outputs: Sequence[Output],
+    *,
+    rounded: bool,
+    note: str = "",
+) -> list[Check]:
+    """Every output of every case, one against the other; both are fed float64 and give it.
+
+    Equal but for the order of sums; `rounded`: where `faithful` has weights that were rounded to float32 and `lowered`
+    what they were rounded from, equal to within the fp32 tolerance. That rounding goes through the logarithm of a
+    spectrum's quietest places, where no tighter number holds for every sound: 1.2e-4 in logits on a loud tone.
+    `note` says in the checks what was held to it.
+    """
+    checks: list[Check] = []
+    for case in cases:
+        inputs = {name: value.astype(np.float64) for name, value in case.inputs.items()}
+        expected = faithful(inputs)
+        tolerances = {
+            output.name: output.tolerances["fp32"] if rounded else _regrouped(output, expected[output.name])
+            for output in outputs
+        }
+        checks += compare_outputs(
+            expected,
+            lowered(inputs),
+            outputs,
+            tolerances,
+            artifact="",
+            runtime=RUNTIME + (f", {note}" if note else ""),
+            precision="fp64",
+            case=case.name,
+            dtype="float64",
+        )
+    return checks
+
+
+def _regrouped(output: Output, expected: NDArray[np.generic]) -> Tolerance:
+    greatest = float(np.abs(expected).max(initial=1))
+    atol = min(_REGROUPED * greatest, output.tolerances["fp32"].atol)
+    return Tolerance(atol=atol, rtol=0, reason="In float64 only the order of sums differs")
