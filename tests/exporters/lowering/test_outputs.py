@@ -11,6 +11,7 @@ from torch.fx import GraphModule
 
 from exporters.lowering import REWRITES, Rewrite, lowered, shipped
 from exporters.lowering.graph import layer, nodes
+from exporters.onnx.export import export
 from recipes.base.spec import CoreML
 
 
@@ -66,6 +67,16 @@ def test_what_only_other_outputs_need_is_not_there(model: nn.Module, variant: An
         assert {key.split(".")[1] for key in module.state_dict()} == left
         (found,) = shipped(model, variant.giving([name]))(x)
         assert torch.equal(found, expected[name])
+
+
+def test_the_authors_graph_computes_no_more_either(model: nn.Module, variant: Any) -> None:
+    for name, convolutions in (("front", 1), ("map", 2)):
+        graph = export(shipped(model, variant.giving([name])), variant.giving([name])).graph
+        kinds = [node.op_type for node in graph.node]
+        assert [value.name for value in graph.output] == [name]
+        assert kinds.count("Conv") == convolutions
+        assert not {"Gemm", "ReduceMean", "BatchNormalization"} & set(kinds)
+        assert {tensor.name.split(".")[1] for tensor in graph.initializer if "." in tensor.name} <= {"front", "conv"}
 
 
 def test_rewrites_see_only_what_ships_and_may_do_more(model: nn.Module, variant: Any) -> None:
