@@ -36,7 +36,7 @@ def add_marked(graph: GraphModule, through: str | None) -> tuple[str, ...]:
     found = [node for node in graph.graph.nodes if marked(node)]
     if not found:
         raise ValueError(f"a rewrite has lost where {through} ends; it must let `take_over` or `drop` take nodes out")
-    # Of what the sound alone is needed for, nothing is computed.
+    # A mark on the sound itself says that nothing of the front end is computed.
     ends = [node for node in found if node.op != "placeholder"]
     names = [f"{through}_{number}" if number else through for number in range(len(ends))]
     output.args = ({**made, **dict(zip(names, ends, strict=True))},)
