@@ -5,11 +5,12 @@ What does not depend on the sound, window and mel matrix, is made before, though
 """
 
 from dataclasses import dataclass
+from math import log
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from recipes.base.spec import Variant
 from recipes.efficientat import frontend as efficientat
@@ -41,25 +42,6 @@ class LogMel:
     scale: float
     frames_first: bool
 
-    def by_torch(self, sound: Tensor) -> Tensor:
-        """By `torch.stft`; compiles."""
-        if self.pre_emphasis:
-            sound = sound[:, 1:] - self.pre_emphasis * sound[:, :-1]
-        spectrum = torch.stft(
-            sound,
-            self.n_fft,
-            self.hop_length,
-            len(self.window),
-            torch.from_numpy(self.window),
-            center=True,
-            pad_mode="reflect",
-            return_complex=True,
-        )
-        parts = torch.view_as_real(spectrum)
-        bands = torch.from_numpy(self.mel) @ (parts * parts).sum(dim=-1)
-        result = (torch.log(torch.clamp(bands, min=self.least) + self.floor) + self.offset) * self.scale
-        return result.transpose(1, 2) if self.frames_first else result
-
     def by_librosa(self, sound: Array) -> Array:
         import librosa
 
@@ -77,6 +59,32 @@ class LogMel:
         bands = self.mel @ (spectrum.real**2 + spectrum.imag**2)
         result = (np.log(np.maximum(bands, np.float32(self.least)) + np.float32(self.floor)) + self.offset) * self.scale
         return (result.swapaxes(1, 2) if self.frames_first else result).astype(np.float32)
+
+
+class ByTorch(nn.Module):
+    """The same by `torch.stft`."""
+
+    window: Tensor
+    mel: Tensor
+
+    def __init__(self, numbers: LogMel) -> None:
+        super().__init__()
+        self.numbers = numbers
+        self.register_buffer("window", torch.from_numpy(numbers.window))
+        self.register_buffer("mel", torch.from_numpy(numbers.mel))
+
+    def forward(self, sound: Tensor) -> Tensor:
+        numbers = self.numbers
+        if numbers.pre_emphasis:
+            sound = sound[:, 1:] - numbers.pre_emphasis * sound[:, :-1]
+        size, hop, length = numbers.n_fft, numbers.hop_length, len(numbers.window)
+        spectrum = torch.stft(
+            sound, size, hop, length, self.window, center=True, pad_mode="reflect", return_complex=True
+        )
+        parts = torch.view_as_real(spectrum)
+        bands = torch.clamp(self.mel @ (parts * parts).sum(dim=-1), min=numbers.least)
+        result = (torch.log(bands + numbers.floor) + numbers.offset) * numbers.scale
+        return result.transpose(1, 2) if numbers.frames_first else result
 
 
 def of(variant: Variant) -> LogMel | None:
@@ -108,7 +116,7 @@ def of(variant: Variant) -> LogMel | None:
             least=numbers.power_floor,
             floor=0,
             offset=0,
-            scale=10 / np.log(10),
+            scale=10 / log(10),
             frames_first=True,
         )
     return None

@@ -16,12 +16,13 @@ _HOW = f"""
 of the published sizes.
 
 All rows of a table were called in turn in one process, every second round backwards. A figure is the median of the
-rounds in milliseconds, with half the distance of its quartiles, and how many times as fast as the naive one it is, round
-by round. ONNX Runtime has one session for each row and number of threads, made once: `intra_op_num_threads` as said,
-`inter_op_num_threads` 1, all else as it is by itself, threads that spin while they wait among it. Each contender rests
-60 ms and is called once before it is timed. A round in which others used more than {ALLOWED} of a core was taken again, up
-to as many as there are; what is left of such rounds is said. The worst error is the greatest absolute difference from
-the faithful model in float64, over all clips of the table.
+rounds in milliseconds, with half the distance of its quartiles, and how many times as fast as the naive one it is,
+round by round. ONNX Runtime has one session for each row and number of threads, made once: `intra_op_num_threads` as
+said, `inter_op_num_threads` 1, all else as it is by itself, threads that spin while they wait among it. Each contender
+rests 60 ms and is called once before it is timed. A round in which others used more than {ALLOWED} of a core was taken
+again, up to as many as there are; what is left of such rounds is said. The worst error is the greatest absolute
+difference from the faithful model in float64, over all clips of the table. torch.compile is shown for 10 s at batch 1:
+it takes up to a minute for each length and number of threads, and many minutes for DyMN, where it is left out.
 
 EfficientAT's naive graph is there twice: as PyTorch exports the authors' `torch.stft`, and with the DFT as two
 convolutions over all taps and bins, as people write it when that is too slow. Ratios are against the second, which is

@@ -46,11 +46,15 @@ class Settings:
 
 @dataclass
 class Subject:
-    """A variant with synthetic weights, which take as long as any, and the graphs that are made of it, once each."""
+    """A variant with synthetic weights, which take as long as any, and the graphs that are made of it, once each.
+
+    `compiles`: torch.compile is shown of it.
+    """
 
     name: str
     variant: Variant
     clips: tuple[Clip, ...]
+    compiles: bool = True
     graphs: dict[str, onnx.ModelProto] = field(default_factory=dict)
 
     @cached_property
@@ -108,7 +112,8 @@ def subjects() -> dict[str, tuple[Subject, ...]]:
         "pann": (one("PANN", "mobilenetv1"),),
         "mn04": (one("mn04", "mn04_as"),),
         "mn10": (one("mn10", "mn10_as"),),
-        "dymn10": (one("dymn10", "dymn10_as"),),
+        # torch.compile takes many minutes over its hundreds of grouped convolutions.
+        "dymn10": (Subject("dymn10", find("dymn10_as"), _LENGTHS, compiles=False),),
         "eat_s": (
             one("EAT-S", "eat_s_speechcommands", (Clip(1),)),
             one("EAT-S", "eat_s_audioset", (Clip(10), Clip(10, 8))),

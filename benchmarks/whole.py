@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
+from torch._dynamo.exc import TorchDynamoException
 
 from benchmarks import gemm, logmel
 from benchmarks.machine import load, threads
@@ -17,6 +18,7 @@ from benchmarks.sessions import cut, macs, run, session
 from benchmarks.subject import Array, Settings, Subject, Truth, say
 from benchmarks.tables import GEMM, LOWERED, NAIVE, Clip, Table, table
 from benchmarks.timing import measure
+from validators.runners.runner import shortened
 
 EAGER = "PyTorch, eager"
 COMPILED = "PyTorch, compiled"
@@ -36,7 +38,7 @@ def whole(subject: Subject, settings: Settings) -> list[Table]:
     done = []
     for clip in settings.clips(subject.clips):
         sound = subject.sound(clip)
-        beside = partial(_pytorch, eager, sound, compiled=clip == _COMPILED_CLIP)
+        beside = partial(_pytorch, eager, sound, compiled=subject.compiles and clip == _COMPILED_CLIP)
         done += _tables(subject.name, clip, graphs, sound, beside, subject.truth(sound), settings)
     return done
 
@@ -50,7 +52,7 @@ def front_end(subject: Subject, settings: Settings) -> list[Table]:
     for clip in settings.clips(subject.clips):
         sound = subject.sound(clip)
         truth = {_FRONT_END: subject.truth(sound)[_FRONT_END]}
-        beside = partial(_libraries, numbers, sound, compiled=clip == _COMPILED_CLIP)
+        beside = partial(_libraries, numbers, sound, compiled=subject.compiles and clip == _COMPILED_CLIP)
         done += _tables(f"front end of {subject.name}", clip, graphs, sound, beside, truth, settings)
     return done
 
@@ -63,28 +65,25 @@ def _pytorch(model: nn.Module, sound: Array, compiled: bool) -> Contenders:
     return found
 
 
-def _answers(model: Callable[[Tensor], dict[str, Tensor]], sound: Tensor) -> dict[str, Array]:
-    with torch.inference_mode():
-        return {name: value.numpy() for name, value in model(sound).items()}
-
-
 def _libraries(numbers: logmel.LogMel, sound: Array, compiled: bool) -> Contenders:
-    given = torch.from_numpy(sound)
+    model, given = logmel.ByTorch(numbers), torch.from_numpy(sound)
     found: Contenders = {
-        logmel.STFT_AND_MEL: partial(_spectrogram, numbers.by_torch, given),
+        logmel.STFT_AND_MEL: partial(_answers, model, given),
         "librosa": partial(numbers.by_librosa, sound),
     }
     if compiled:
-        found[f"{logmel.STFT_AND_MEL}, compiled"] = partial(
-            _spectrogram, torch.compile(numbers.by_torch, dynamic=False), given
-        )
+        found[f"{logmel.STFT_AND_MEL}, compiled"] = partial(_answers, torch.compile(model, dynamic=False), given)
     return found
 
 
-def _spectrogram(compute: Callable[[Tensor], Tensor], sound: Tensor) -> Array:
+def _answers(model: Callable[[Tensor], object], sound: Tensor) -> object:
+    """NumPy's arrays, as every contender gives them."""
     with torch.inference_mode():
-        found: Array = compute(sound).numpy()
-        return found
+        found = model(sound)
+    if isinstance(found, dict):
+        return {name: value.numpy() for name, value in found.items()}
+    assert isinstance(found, Tensor)
+    return found.numpy()
 
 
 def _tables(
@@ -106,13 +105,33 @@ def _tables(
                 form: partial(run, session(graph, count), sound) for form, graph in graphs.items()
             }
             contenders |= beside()
-            errors = {form: worst(call(), truth) for form, call in contenders.items()}
+            errors, notes = _errors(contenders, truth)
             contenders[GEMM] = gemm.contender(count)
             before = load()
             rounds = measure(contenders, settings.rounds)
-        done.append(table(name, clip, count, rounds, before, errors=errors, macs=products, gemm_macs=gemm.MACS))
+        done.append(
+            table(
+                *(name, clip, count, rounds, before),
+                errors=errors,
+                macs=products,
+                gemm_macs=gemm.MACS,
+                notes=notes,
+            )
+        )
         say(f"{name}, {clip}, threads {count}: {done[-1].ratio(NAIVE, LOWERED).median:.2f} x, load {before:.1f}")
     return done
+
+
+def _errors(contenders: Contenders, truth: Truth) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """Of every contender; one that does not compile here is taken out, with a note."""
+    errors, notes = {}, []
+    for form, call in list(contenders.items()):
+        try:
+            errors[form] = worst(call(), truth)
+        except TorchDynamoException as error:
+            del contenders[form]
+            notes.append(f"{form}: {shortened(error)}")
+    return errors, notes
 
 
 def worst(given: object, truth: Truth) -> dict[str, float]:
