@@ -66,8 +66,8 @@ def _ratios(
 _TEN = Clip(10)
 
 BARS: tuple[Bar, ...] = (
-    *_ratios("front end of PANN", [_TEN], _BOTH, 3.5, 4.5),
-    *_ratios("front end of PANN", [_TEN], _BOTH, 1, 1, STFT_AND_MEL),
+    *_ratios("PANN front end", [_TEN], _BOTH, 3.5, 4.5),
+    *_ratios("PANN front end", [_TEN], _BOTH, 1, 1, STFT_AND_MEL),
     *_ratios("PANN", [_TEN, Clip(60), Clip(10, 8)], _BOTH, 2.2, 3),
     *_ratios("mn04", [_TEN], _ONE, 2.4, 3),
     *_ratios("mn04", [_TEN], _TWO, 4, 5),
@@ -80,7 +80,7 @@ BARS: tuple[Bar, ...] = (
     *_ratios("mn04 in tract", [_TEN], _ONE, 2, 3),
     *_ratios("PANN in the Core ML executor", [_TEN], _ONE, 1, 1.5, NOT_LOWERED),
     *(Bar("PANN", _TEN, 1, "float64", 1e-4, 1e-4, output) for output in ("clipwise", "framewise", "segment_clipwise")),
-    Bar("front end of PANN", _TEN, 1, "float64", 2e-3, 2e-3, "melspec"),
+    Bar("PANN front end", _TEN, 1, "float64", 2e-3, 2e-3, "melspec"),
 )
 
 

@@ -88,7 +88,7 @@ def _bars(judged: list[Judged]) -> Iterator[str]:
 
 
 def _subject(subject: str, tables: list[Table]) -> Iterator[str]:
-    yield f"## {subject[0].upper()}{subject[1:]}"
+    yield f"## {subject}"
     for threads in sorted({table.threads for table in tables}):
         own = [table for table in tables if table.threads == threads]
         reference = NAIVE if NAIVE in own[0].rows else NOT_LOWERED

@@ -53,7 +53,7 @@ class Results:
         return chart(title, [_threads(count) for count in counts], groups, mark=1)
 
     def _front_end(self) -> str:
-        tables = [table for table in self.tables if table.subject == "front end of PANN" and table.clip == _SHOWN]
+        tables = [table for table in self.tables if table.subject == "PANN front end" and table.clip == _SHOWN]
         if not tables:
             return ""
         names = sorted(tables[0].rows, key=lambda name: -tables[0].rows[name].spread.median)

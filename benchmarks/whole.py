@@ -53,7 +53,7 @@ def front_end(subject: Subject, settings: Settings) -> list[Table]:
         sound = subject.sound(clip)
         truth = {_FRONT_END: subject.truth(sound)[_FRONT_END]}
         beside = partial(_libraries, numbers, sound, compiled=subject.compiles and clip == _COMPILED_CLIP)
-        done += _tables(f"front end of {subject.name}", clip, graphs, sound, beside, truth, settings)
+        done += _tables(f"{subject.name} front end", clip, graphs, sound, beside, truth, settings)
     return done
 
 

@@ -32,7 +32,7 @@ def results() -> Results:
     return Results(
         Machine("A processor", 2, "Linux", {"torch": "2.13"}),
         Settings(rounds=3),
-        tables=[measured("front end of PANN", count) for count in (1, 2)],
+        tables=[measured("PANN front end", count) for count in (1, 2)],
         rewrites=[
             table(
                 "PANN",
@@ -58,12 +58,12 @@ def test_figures_stand_in_their_rows(results: Results) -> None:
     assert "| PANN | lowered | 23.50 | 40 |" in lines
     assert "| `convert --help` | 0.21 | 0.20 |" in lines
     assert "NOT MEASURED: tract: refused" in lines
-    assert any(line.startswith("| front end of PANN, 10 s, 1 thread, against naive | 3.50 x") for line in lines)
+    assert any(line.startswith("| PANN front end, 10 s, 1 thread, against naive | 3.50 x") for line in lines)
 
 
 def test_a_disturbed_round_is_said(results: Results) -> None:
     assert "0 of 3 rounds disturbed" in markdown(results)
-    results.tables[0] = measured("front end of PANN", 1, others=0.4)
+    results.tables[0] = measured("PANN front end", 1, others=0.4)
     said = markdown(results)
     assert "others used 0.40 cores at most; 1 of 3 rounds disturbed" in said
 
