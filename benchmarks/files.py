@@ -59,7 +59,7 @@ def _memory(key: str) -> int | None:
 def main(words: list[str]) -> None:
     file, *axes = words
     before = _memory("VmRSS")
-    model = session(onnx.load(file), 1)
+    model = session(Path(file), 1)
     run(model, np.zeros([int(axis) for axis in axes], np.float32))
     after = _memory("VmHWM")
     sys.stdout.write(f"{after - before}\n" if before and after else "unknown\n")

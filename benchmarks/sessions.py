@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -13,13 +14,14 @@ from onnx.utils import Extractor
 Array = NDArray[np.float32]
 
 
-def session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
-    """On the CPU, one operator at a time; all else, waiting threads that spin too, as ONNX Runtime has it."""
+def session(model: onnx.ModelProto | Path, threads: int) -> onnxruntime.InferenceSession:
+    """Of a graph or a file, on the CPU; all but the threads as ONNX Runtime has it by itself."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    given = str(model) if isinstance(model, Path) else model.SerializeToString()
+    return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
 
 
 def run(opened: onnxruntime.InferenceSession, sound: Array) -> dict[str, Array]:
