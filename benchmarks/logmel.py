@@ -77,7 +77,7 @@ class ByTorch(nn.Module):
         numbers = self.numbers
         if numbers.pre_emphasis:
             sound = sound[:, 1:] - numbers.pre_emphasis * sound[:, :-1]
-        size, hop, length = numbers.n_fft, numbers.hop_length, len(numbers.window)
+        size, hop, length = numbers.n_fft, numbers.hop_length, self.window.shape[0]
         spectrum = torch.stft(
             sound, size, hop, length, self.window, center=True, pad_mode="reflect", return_complex=True
         )

@@ -127,10 +127,13 @@ def _errors(contenders: Contenders, truth: Truth) -> tuple[dict[str, dict[str, f
     errors, notes = {}, []
     for form, call in list(contenders.items()):
         try:
-            errors[form] = worst(call(), truth)
-        except TorchDynamoException as error:
+            given = call()
+        # PyTorch asserts of itself, too.
+        except (TorchDynamoException, AssertionError) as error:
             del contenders[form]
             notes.append(f"{form}: {shortened(error)}")
+            continue
+        errors[form] = worst(given, truth)
     return errors, notes
 
 
