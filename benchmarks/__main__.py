@@ -52,7 +52,7 @@ def _executor(results: Results, known: dict[str, tuple[Subject, ...]]) -> None:
 
 
 def _rewrites(results: Results, known: dict[str, tuple[Subject, ...]]) -> None:
-    for name in ("pann", "mn04", "dymn10", "eat_s"):
+    for name in ("pann", "mn04", "eat_s"):
         results.rewrites += rewrites.one_after_another(known[name][-1], results.settings)
 
 
