@@ -36,7 +36,7 @@ NOT_LOWERED = "not lowered"
 class Settings:
     """How much is measured: rounds, numbers of threads, and only clips of 10 s at batch 1 if `quick`."""
 
-    rounds: int = 11
+    rounds: int = 7
     threads: tuple[int, ...] = (1, 2)
     quick: bool = False
 
