@@ -9,6 +9,7 @@ the columns'.
 """
 
 from copy import deepcopy
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 
 from exporters.lowering.fourier import FactorisedBands
 from exporters.lowering.graph import same_kind
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
 class BlockedBands(nn.Module):
@@ -47,7 +50,7 @@ class BlockedBands(nn.Module):
         return found
 
 
-def at_length(module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+def at_length(module: _Module, shape: tuple[int, ...]) -> _Module:
     """A lowered module for inputs of this shape alone, and batches of them; the same one where nothing is to gain.
 
     The module that is given is not changed.
