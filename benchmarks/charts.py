@@ -14,7 +14,7 @@ from html import escape
 WORDS = "#757a80"
 SERIES = ("#3b82c4", "#c9741f", "#3f9a68")
 
-_WIDTH, _LABELS, _VALUES = 760, 190, 120
+_WIDTH, _LABELS, _VALUES = 760, 220, 90
 _BAR, _BETWEEN, _GROUPS = 18, 3, 14
 _TOP = 62
 _FONT = "font-family='system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif'"

@@ -50,7 +50,13 @@ def markdown(results: Results) -> str:
         _files(results),
         _commands(results),
     )
-    blocks = ["\n".join(head), _HOW.strip(), *("\n".join(lines) for section in sections if (lines := list(section)))]
+    charts = [f"![{name.removesuffix('.svg').replace('_', ' ')}]({name})" for name in results.charts()]
+    blocks = [
+        "\n".join(head),
+        *charts,
+        _HOW.strip(),
+        *("\n".join(lines) for section in sections if (lines := list(section))),
+    ]
     return "\n\n".join(blocks) + "\n"
 
 
