@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import onnx
-from torch import nn
 
 from benchmarks.files import File, size
 from benchmarks.machine import load, threads
@@ -19,6 +18,7 @@ from benchmarks.whole import EAGER, worst
 from exporters.coreml.convert import convert
 from exporters.coreml.package import save
 from exporters.lowering import lower, shipped
+from exporters.lowering.shipped import Shipped
 from recipes.base import labels
 from recipes.base.facts import facts_of
 from validators.runners import coreml
@@ -79,7 +79,7 @@ def packages(subject: Subject) -> list[File]:
         return found
 
 
-def save_package(module: nn.Module, subject: Subject, file: Path) -> None:
+def save_package(module: Shipped, subject: Subject, file: Path) -> None:
     variant = subject.variant
     facts = facts_of(variant, "synthetic", "", tuple(label.name for label in labels.load(variant.labels)))
     save(convert(module, variant, precision="mixed").model, file, variant, facts, "mixed")
