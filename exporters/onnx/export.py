@@ -61,7 +61,7 @@ def _translated(program: ExportedProgram, variant: Variant, opset: int) -> ONNXP
     if not changes_in_place(program):
         whole = copy(program)
         # What the exporter asks of a program; this one is taken as it is.
-        whole.run_decompositions = lambda table=None: whole  # type: ignore[method-assign]
+        whole.run_decompositions = lambda table=None: whole
         with suppress(torch.onnx.OnnxExporterError):
             translated = translate(whole, custom_translation_table=FORMS)
     if translated is None:

@@ -4,7 +4,7 @@ It does that by tracing the program twice again, which for a deep graph of free 
 together; with a form for each operator of the layers there is nothing to take apart.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,10 +24,11 @@ def _flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     """As Reshape, which every converter takes; a 0 copies the size at its place."""
     if start_dim < 0 or end_dim not in (-1, len(x.shape) - 1):
         raise NotImplementedError("axes that are kept behind those that are flattened")
-    return op.Reshape(x, op.Constant(value_ints=[0] * start_dim + [-1]))
+    shape: Any = op.Constant(value_ints=[0] * start_dim + [-1])
+    return op.Reshape(x, shape)
 
 
-FORMS: Mapping[Callable[..., Any], Callable[..., Any]] = {
+FORMS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.ops.aten.batch_norm.default: _batch_norm,
     torch.ops.aten.flatten.using_ints: _flatten,
 }
