@@ -198,7 +198,8 @@ def _sounds(
     """The reference's sounds, and the user's own among them as they are before anything of them is cut off."""
     cases, recordings = reference.built_in(variant, seconds), {}
     for path in request.audio:
-        whole = waveform = audio.read(path, variant.sample_rate)
+        most = audio.MOST_SAMPLES if variant.preparation else variant.input.most
+        whole = waveform = audio.read(path, variant.sample_rate, most)
         if variant.preparation:
             whole = preparation.normalised(whole, variant.preparation.peak)
             waveform = preparation.fitted(whole, variant.input.default)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from recipes.base.errors import UserError
-from recipes.base.facts import COREML_PREFIX, from_strings
+from recipes.base.facts import COREML_PREFIX, from_strings, scores_faults
 from recipes.base.quiet import quiet
 from recipes.base.spec import Input, Output, Precision
 from validators.results import Check, judged
@@ -32,7 +32,7 @@ def check_coreml_file(
         judged(path.name, precision, "names", _name_faults(spec, tensor, outputs)),
         judged(path.name, precision, "dtype", _dtype_faults(spec)),
         judged(path.name, precision, "axes", _axis_faults(spec, tensor, outputs, size)),
-        judged(path.name, precision, "metadata", _metadata_faults(path, spec, precision)),
+        judged(path.name, precision, "metadata", _metadata_faults(path, spec, outputs, precision)),
     ]
 
 
@@ -84,7 +84,7 @@ def _fits(shape: list[int], axes: tuple[str | int, ...]) -> bool:
     )
 
 
-def _metadata_faults(path: Path, spec: Any, precision: Precision) -> Iterator[str]:
+def _metadata_faults(path: Path, spec: Any, outputs: tuple[Output, ...], precision: Precision) -> Iterator[str]:
     metadata = spec.description.metadata
     for key in ("author", "license", "shortDescription"):
         if not getattr(metadata, key):
@@ -93,6 +93,7 @@ def _metadata_faults(path: Path, spec: Any, precision: Precision) -> Iterator[st
     if own.get("precision") != precision:
         yield f"precision is {own.get('precision')!r}, expected {precision!r}"
     try:
-        from_strings(own, path.name)
+        facts = from_strings(own, path.name)
+        yield from scores_faults(facts, {output.name: output.axes[-1] for output in outputs})
     except UserError as error:
         yield str(error)

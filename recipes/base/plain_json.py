@@ -19,7 +19,7 @@ def read(text: str | bytes) -> object:
 
 
 def _constant(name: str) -> NoReturn:
-    raise ValueError(f"it holds {name}, which is no number of JSON")
+    raise ValueError(f"it holds {name}, and JSON knows finite numbers alone")
 
 
 def _check(data: object) -> None:
@@ -36,7 +36,7 @@ def _check(data: object) -> None:
             elif isinstance(value, list):
                 below += value
             elif isinstance(value, float) and not isfinite(value):
-                raise ValueError("it holds a number that is beyond float64")
+                raise ValueError("it holds a number that is not finite in float64")
             elif isinstance(value, str) and not value.isascii():
                 _check_text(value)
         level = below

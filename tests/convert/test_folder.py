@@ -123,7 +123,8 @@ def test_what_a_killed_run_left_is_removed_by_the_next_one(tmp_path: Path, made:
 
 
 def test_a_run_that_was_killed_between_two_renames_gives_the_old_folder_back(tmp_path: Path, made: Path) -> None:
-    kill = f"folder._exchanged = lambda *_: False\nos.rename, rename = None, os.rename\nfolder.Path.rename = (lambda a, b: {KILL} if a.name == 'new' else rename(a, b))\n"
+    second = f"rename = os.rename\nfolder.Path.rename = lambda a, b: {KILL} if a.name == 'new' else rename(a, b)\n"
+    kill = f"folder._exchanged = lambda *_: False\n{second}"
     killed(f"{kill}with written_whole(Path(sys.argv[1])):\n  pass", made)
     assert not made.exists()
     check_target(made)
