@@ -14,6 +14,8 @@ with quiet("coremltools"):
     import coremltools as ct
     from coremltools.proto import FeatureTypes_pb2
 
+    from validators.coreml.contents import check_contents
+
 _FLOAT32 = FeatureTypes_pb2.ArrayFeatureType.FLOAT32
 # The specification version of iOS 16: https://apple.github.io/coremltools/mlmodel/Format/Model.html
 _IOS16 = 7
@@ -24,6 +26,7 @@ def check_coreml_file(
 ) -> list[Check]:
     """One check a property; `size` is that of the input's last axis where it is fixed, None where it is free."""
     try:
+        check_contents(path)
         spec = ct.utils.load_spec(str(path))
     except Exception as error:  # its readers raise plain and protobuf errors alike
         return [judged(path.name, precision, "file", iter([f"is no readable package: {error}"]))]

@@ -10,7 +10,7 @@ import pickletools
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 # Two orders of magnitude more than a training checkpoint of the largest variant needs. An opcode takes a hundred bytes
 # at most beside the text that it holds, so that both together bound the memory.
@@ -137,7 +137,7 @@ def load(source: Source, makers: Makers, skipped: Collection[str] = ()) -> Any:
     """
     machine = _Machine(makers, frozenset(skipped))
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(_Bounded(source))):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], _Bounded(source)))):
             if count > _MOST_OPCODES:
                 raise DamagedError(f"it says more of its tensors than {_MOST_OPCODES} steps can build")
             step = _STEPS.get(opcode.name)

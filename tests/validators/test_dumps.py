@@ -299,7 +299,7 @@ def test_a_file_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such file"):
         dumps.read(tmp_path / "nowhere.npy")
-    with pytest.raises(UserError, match="is a named pipe, which is not read"):
+    with pytest.raises(UserError, match="is a device, which is not read"):
         dumps.read(Path("/dev/null"))
 
 

@@ -20,8 +20,6 @@ from validators.compare import Sampled
 from validators.dumps.dump import Dump, as_float32
 
 MOST_BYTES_UNPACKED = 2**30
-# Which is all that NumPy itself can have.
-_MOST_AXES = 64
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _BAD_HEADER = (ValueError, SyntaxError, TokenError, EOFError, OverflowError, MemoryError, RecursionError)
@@ -89,8 +87,10 @@ def _array(where: str, content: bytes) -> NDArray[np.generic]:
     if not (np.issubdtype(dtype, np.integer) or np.issubdtype(dtype, np.floating)):
         raise UserError(f"{where}: holds {dtype}, not real numbers; write an array of float32")
     rest, needed = len(content) - stream.tell(), prod(shape) * dtype.itemsize
-    # Where one axis is 0, the others say nothing of what is needed.
-    if rest != needed or not all(0 <= size <= len(content) for size in shape) or len(shape) > _MOST_AXES:
+    if rest != needed or min(shape, default=0) < 0:
         raise UserError(f"{where}: has {rest} bytes of numbers, and shape {list(shape)} needs {needed}; is it cut off?")
     values = np.frombuffer(content, dtype, offset=stream.tell())
-    return values.reshape(shape, order="F" if by_columns else "C")
+    try:
+        return values.reshape(shape, order="F" if by_columns else "C")
+    except ValueError:  # Where one axis is 0, the others may be beyond all memory.
+        raise UserError(f"{where}: has the shape {list(shape)}, which no array has; write it with numpy.save") from None

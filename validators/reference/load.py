@@ -75,7 +75,8 @@ def _parsed(path: Path) -> Dump:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise UserError(f"{path}: is no JSON, or only a part of it ({error}); make the folder again") from None
-    schema = data.get("schema") if isinstance(data, dict) else None
+    data = data if isinstance(data, dict) else {}
+    schema = data.get("schema")
     if schema != SCHEMA:
         raise UserError(
             f"{path}: has the schema {schema!r}, and this version reads {SCHEMA!r}; "
