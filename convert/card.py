@@ -91,7 +91,8 @@ def fill(name: str, manifest: Manifest) -> dict[str, object]:
 
 def _code(text: str) -> str:
     """A file may be called anything, and Markdown would end the code at a backtick."""
-    return f"`{shown(text).replace('`', "'")}`"
+    plain = shown(text).replace("`", "'")
+    return f"`{plain}`"
 
 
 def _axes(axes: tuple[str | int, ...]) -> str:
