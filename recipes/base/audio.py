@@ -38,9 +38,9 @@ def read(path: Path, sample_rate: int, most_samples: int = MOST_SAMPLES) -> NDAr
                     f"{path}: says that it has {sound.samplerate} samples a second; sound has {_LEAST_RATE} to "
                     f"{_MOST_RATE}, so correct its header"
                 )
-            # A header may say less than there is.
+            # No more is read than the header says.
             _refuse_length(path, sound.frames * sample_rate // sound.samplerate, sample_rate, most_samples)
-            parts = list(_resampled(path, sound, sample_rate, most_samples))
+            parts = list(_resampled(path, sound, sample_rate))
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; give the path of a WAV or FLAC file") from None
     except IsADirectoryError:
@@ -56,12 +56,12 @@ def read(path: Path, sample_rate: int, most_samples: int = MOST_SAMPLES) -> NDAr
     return np.concatenate(parts)
 
 
-def _resampled(path: Path, sound: soundfile.SoundFile, rate: int, most: int) -> Iterator[NDArray[np.float32]]:
+def _resampled(path: Path, sound: soundfile.SoundFile, rate: int) -> Iterator[NDArray[np.float32]]:
     """Block by block, so that a long file is never in memory as it stands, in float64 and with all its channels."""
     stream = None
     if sound.samplerate != rate:
         stream = soxr.ResampleStream(sound.samplerate, rate, 1, dtype="float64", quality="HQ")
-    size, done = max(1, _BLOCK // sound.channels), 0
+    size = max(1, _BLOCK // sound.channels)
     while True:
         channels = sound.read(size, dtype="float64", always_2d=True)
         # NaN is no less than anything.
@@ -73,8 +73,6 @@ def _resampled(path: Path, sound: soundfile.SoundFile, rate: int, most: int) -> 
         block, last = channels.mean(axis=1), len(channels) < size
         if stream is not None:
             block = stream.resample_chunk(block, last=last)
-        done += len(block)
-        _refuse_length(path, done, rate, most)
         yield block.astype(np.float32)
         if last:
             return

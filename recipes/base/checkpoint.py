@@ -144,6 +144,9 @@ class _Storages:
         self._tensors += 1
         if self._tensors > _MOST_TENSORS:
             raise DamagedError(f"it has over {_MOST_TENSORS} tensors")
+        # Of an empty one too, since PyTorch multiplies its sizes before it sees a 0.
+        if prod(shape) > storage.length or prod(max(1, size) for size in shape) >= 2**62:
+            raise DamagedError(f"a tensor of shape {shape} has more places than numbers")
         reach = sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True)) + 1 if prod(shape) else 0
         if offset + reach > storage.length:
             raise DamagedError(f"a tensor of shape {shape} reaches beyond its numbers")

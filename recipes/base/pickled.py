@@ -12,13 +12,15 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import IO, Any, Protocol, cast
 
-# Two orders of magnitude more than a training checkpoint of the largest variant needs. An opcode takes a hundred bytes
+# Ten times as much as a training checkpoint of the largest variant needs. An opcode takes a hundred bytes
 # at most beside the text that it holds, so that both together bound the memory.
-_MOST_OPCODES = 2_000_000
+_MOST_OPCODES = 1_000_000
 MOST_BYTES = 64_000_000
 _MOST_OF_A_LINE = 512
 # Of what makes a tensor or a storage. More could be had again and again from the memo, at two opcodes a time.
 _MOST_ARGUMENTS = 10
+# Of what is in the making at once.
+_MOST_LEVELS = 1000
 # Of a tensor; PyTorch itself computes with 64 at most.
 _MOST_AXES = 8
 
@@ -84,7 +86,6 @@ class Source(Protocol):
 
     def read(self, count: int, /) -> bytes: ...
     def readline(self, most: int, /) -> bytes: ...
-    def tell(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -108,25 +109,23 @@ class _Bounded:
     """What `pickletools` reads from, never more of it than a pickle may be long."""
 
     def __init__(self, source: Source) -> None:
-        self._source, self._start = source, source.tell()
+        self._source, self._done = source, 0
 
     def read(self, count: int) -> bytes:
-        self._refuse_beyond(count)
+        self._done += count
+        if self._done > MOST_BYTES:
+            raise DamagedError(f"what it says of its tensors is over {MOST_BYTES} bytes long")
         return self._source.read(count)
 
     def readline(self) -> bytes:
-        self._refuse_beyond(0)
         line = self._source.readline(_MOST_OF_A_LINE)
         if len(line) == _MOST_OF_A_LINE:
             raise DamagedError(f"a name in it is over {_MOST_OF_A_LINE} bytes long")
+        self._done += len(line)
         return line
 
     def tell(self) -> int:
-        return self._source.tell()
-
-    def _refuse_beyond(self, count: int) -> None:
-        if self._source.tell() - self._start + count > MOST_BYTES:
-            raise DamagedError(f"what it says of its tensors is over {MOST_BYTES} bytes long")
+        return self._done
 
 
 def load(source: Source, makers: Makers, skipped: Collection[str] = ()) -> Any:
@@ -163,6 +162,8 @@ class _Machine:
         self.stack.append(value)
 
     def mark(self, _: object) -> None:
+        if len(self.marks) > _MOST_LEVELS:
+            raise DamagedError(f"it is nested over {_MOST_LEVELS} levels deep")
         self.marks.append(self.stack)
         self.stack = []
 

@@ -63,10 +63,9 @@ def saved(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[bytes], P
 
 def test_what_is_made_byte_by_byte_is_what_pytorch_reads(saved: Callable[[bytes], Path]) -> None:
     """Else all that follows were refused for the wrong reason."""
-    path = saved(state(w=tensor(), part=tensor((2,), (2,), 1)))
+    path = saved(state(w=tensor((2,), (2,), 1)))
     for found in (weights(path), torch.load(path, weights_only=True)):
-        assert found["w"].tolist() == [1, 2, 3, 4]
-        assert found["part"].tolist() == [2, 4] if "part" in found else True
+        assert found["w"].tolist() == [2, 4]
 
 
 def _nested(depth: int, of: bytes = b"N") -> bytes:
@@ -91,6 +90,7 @@ PICKLES: dict[str, bytes] = {
     "a great stride": state(w=tensor((2,), (2**62,))),
     "a negative stride": state(w=tensor((4,), (-1,))),
     "a negative offset": state(w=tensor((4,), (1,), -1)),
+    "an empty one of sizes beyond 64 bits": state(w=tensor((2**40, 2**40, 0), (0, 0, 0))),
     "a negative size": state(w=tensor((-4,), (1,))),
     "fewer strides than axes": state(w=tensor((2, 2), (2,))),
     "nine axes": state(w=tensor((1,) * 9, (1,) * 9)),
