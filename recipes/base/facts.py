@@ -25,7 +25,8 @@ class Facts:
     """Enough to run an artifact on sound and to name its classes, without any other file.
 
     `least_size` is the least size of the input's last axis, `scores` the output that ranks the classes, `scores_kind`
-    what it is. `peak` is that of `recipes.base.spec.Preparation`, None where sound is fed as it is.
+    what it is, both None where the artifact does not give it. `peak` is that of `recipes.base.spec.Preparation`, None
+    where sound is fed as it is.
     """
 
     model_type: str
@@ -34,8 +35,8 @@ class Facts:
     checkpoint_sha256: str
     sample_rate: int
     least_size: int
-    scores: str
-    scores_kind: str
+    scores: str | None
+    scores_kind: str | None
     labels: tuple[str, ...]
     author: str
     license: str
@@ -59,7 +60,7 @@ def facts_of(variant: Variant, weights: Weights, checkpoint_sha256: str, labels:
         sample_rate=variant.sample_rate,
         least_size=variant.input.least,
         scores=variant.scores,
-        scores_kind=next(output.kind for output in variant.outputs if output.name == variant.scores),
+        scores_kind=next((output.kind for output in variant.outputs if output.name == variant.scores), None),
         labels=labels,
         author=variant.author if published else f"{weights} weights in the architecture of {variant.author}",
         license=licence(variant, weights),
@@ -85,7 +86,9 @@ def from_strings(values: Mapping[str, str], origin: str) -> Facts:
     try:
         if values["weights"] not in get_args(Weights):
             raise ValueError(values["weights"])
-        if values["scores_kind"] not in SCORES:
+        if ("scores" in values) != ("scores_kind" in values):
+            raise ValueError("one of scores and scores_kind without the other")
+        if values.get("scores_kind", SCORES[0]) not in SCORES:
             raise ValueError(f"the kind of its scores, {values['scores_kind']}")
         return Facts(
             model_type=values["model_type"],
@@ -94,8 +97,8 @@ def from_strings(values: Mapping[str, str], origin: str) -> Facts:
             checkpoint_sha256=values["checkpoint_sha256"],
             sample_rate=_number(values["sample_rate"], MOST_RATE),
             least_size=_number(values["least_size"], _MOST_SIZE),
-            scores=values["scores"],
-            scores_kind=values["scores_kind"],
+            scores=values.get("scores"),
+            scores_kind=values.get("scores_kind"),
             labels=_labels(values["labels"]),
             author=values["author"],
             license=values["license"],
@@ -128,6 +131,8 @@ def _labels(text: str) -> tuple[str, ...]:
 
 def scores_faults(facts: Facts, classes: Mapping[str, object]) -> Iterator[str]:
     """What its scores and labels have against outputs of that many classes, by name; nothing where all is well."""
+    if facts.scores is None:
+        return
     if facts.scores not in classes:
         yield f"its scores are {facts.scores!r}, which is none of its outputs"
     elif classes[facts.scores] != len(facts.labels):

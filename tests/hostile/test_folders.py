@@ -264,7 +264,7 @@ def test_metadata_that_is_not_what_it_should_be(key: str, value: str) -> None:
         from_strings(GOOD | {key: value}, "it")
 
 
-@pytest.mark.parametrize("key", sorted(set(GOOD) - {"peak"}))
+@pytest.mark.parametrize("key", sorted(GOOD))
 def test_metadata_that_is_missing(key: str) -> None:
     with pytest.raises(UserError, match="its metadata is not what"):
         from_strings({name: value for name, value in GOOD.items() if name != key}, "it")
@@ -331,10 +331,10 @@ def test_text_of_files_as_people_see_it(text: str, expected: str) -> None:
 
 
 def test_long_names_are_cut_in_the_middle() -> None:
-    said = shown("in " + "a" * 10_000 + "end of it")
+    said = shown("in " + "a" * 10_000 + "end")
     assert said.startswith("in aaaa")
-    assert said.endswith("aend of it")
-    assert "9706 characters" in said
+    assert said.endswith("aend")
+    assert "[... 9703 characters ...]" in said
     assert len(shown("word " * 10_000_000)) < 5000
 
 
