@@ -9,6 +9,7 @@ import onnx
 from recipes.base.errors import UserError
 from recipes.base.facts import from_strings, scores_faults
 from recipes.base.spec import Input, Output
+from validators.onnx_tensors import reads_other_files
 from validators.results import Check, judged
 
 _FLOAT = onnx.TensorProto.FLOAT
@@ -37,7 +38,7 @@ def _form_faults(path: Path, model: onnx.ModelProto, opset: int) -> Iterator[str
     found = {entry.domain: entry.version for entry in model.opset_import}
     if found != {"": opset}:
         yield f"opset is {found}, expected {opset} of the standard domain alone"
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+    if reads_other_files(model):
         yield "weights lie outside the file"
     if model.graph.value_info:
         yield "holds notes on inner shapes, with which tract refuses concrete input shapes"
