@@ -8,6 +8,7 @@ makes them itself. Opcodes: https://github.com/python/cpython/blob/3.11/Lib/pick
 
 import pickletools
 import re
+import warnings
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import IO, Any, Protocol, cast
@@ -136,13 +137,16 @@ def load(source: Source, makers: Makers, skipped: Collection[str] = ()) -> Any:
     """
     machine = _Machine(makers, frozenset(skipped))
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], _Bounded(source)))):
-            if count > _MOST_OPCODES:
-                raise DamagedError(f"it says more of its tensors than {_MOST_OPCODES} steps can build")
-            step = _STEPS.get(opcode.name)
-            if step is None:
-                raise DamagedError(f"it uses {opcode.name}, which torch.save does not write")
-            step(machine, argument)
+        with warnings.catch_warnings():
+            # Python warns of escapes in texts of protocol 0, which are refused anyway.
+            warnings.simplefilter("ignore")
+            for count, (opcode, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], _Bounded(source)))):
+                if count > _MOST_OPCODES:
+                    raise DamagedError(f"it says more of its tensors than {_MOST_OPCODES} steps can build")
+                step = _STEPS.get(opcode.name)
+                if step is None:
+                    raise DamagedError(f"it uses {opcode.name}, which torch.save does not write")
+                step(machine, argument)
         return machine.stack.pop()
     except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{type(error).__name__}") from None
