@@ -19,8 +19,8 @@ def shown(text: str) -> str:
     """One line: control and bidirectional characters and surrogates escaped, what is long cut in the middle."""
     if len(text) <= _MOST_OF_A_WORD and text.isprintable():
         return text
-    whole = _LONG_WORD.sub(lambda found: _cut(found[0], _MOST_OF_A_WORD), _cut(text, _MOST))
-    return "".join(map(_escaped, whole))
+    words = _LONG_WORD.sub(lambda found: _cut(found[0], _MOST_OF_A_WORD), text)
+    return "".join(map(_escaped, _cut(words, _MOST)))
 
 
 def _cut(text: str, most: int) -> str:

@@ -225,5 +225,5 @@ def test_a_petabyte_of_positions_in_a_few_bytes(tiny_run: Path, tiny: Sizes) -> 
     tree = tree_of(tiny_run)
     tree["model_dict"]["tf.pos_embed"] = torch.zeros(1).expand(1, 2**45, tiny.emb_dim)
     save(tree, tiny_run)
-    with pytest.raises(UserError, match=r"'tf\.pos_embed' of .* repeats fewer numbers than it has places"):
+    with pytest.raises(UserError, match="has more places than numbers"):
         checkpoint.read(tiny_run)
