@@ -20,11 +20,14 @@ from torch.fx import GraphModule
 
 from exporters.lowering.axes import carry_axes
 from exporters.lowering.bins import drop_bins
+from exporters.lowering.edges import recompute_edges
 from exporters.lowering.fourier import factorise_dft
 from exporters.lowering.graph import finish, trace
+from exporters.lowering.images import as_images
 from exporters.lowering.normal import normalise
 from exporters.lowering.norms import fold_norms
 from exporters.lowering.pools import merge_pools
+from exporters.lowering.positions import drop_positions
 from exporters.lowering.shipped import Shipped
 from recipes.base.spec import Variant
 
@@ -38,6 +41,9 @@ REWRITES: Mapping[str, Rewrite] = {
     "carry-axes": carry_axes,
     "factorise-dft": factorise_dft,
     "drop-bins": drop_bins,
+    "as-images": as_images,
+    "recompute-edges": recompute_edges,
+    "drop-positions": drop_positions,
 }
 """In the order in which they run: each takes a graph, changes it in place, and yields where."""
 
@@ -80,7 +86,7 @@ def lowered(model: nn.Module, variant: Variant, rewrites: Mapping[str, Rewrite] 
     graph = trace(model)
     # Long enough that no inner axis is 1, and short: it is run once.
     size = max(variant.input.least, variant.input.default // 50)
-    normalise(graph, torch.zeros(variant.input.shape(2, size)))
+    normalise(graph, torch.zeros(variant.input.shape(2, size)), fixed=variant.input.fixed)
     applied = tuple(Applied(name, place) for name, rewrite in rewrites.items() for place in rewrite(graph))
     finish(graph)
     return Lowered(shipped(graph, variant), applied)

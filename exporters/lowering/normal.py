@@ -40,8 +40,11 @@ _POOLINGS: dict[object, type[nn.AvgPool1d] | type[nn.AvgPool2d]] = {
 _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 
 
-def normalise(graph: GraphModule, example: Tensor) -> None:
-    """Bring a traced graph to the normal form, in place; `example` is an input that it takes."""
+def normalise(graph: GraphModule, example: Tensor, *, fixed: bool = False) -> None:
+    """Bring a traced graph to the normal form, in place; `example` is an input that it takes.
+
+    `fixed`: whether every input has the example's sizes, but for the batch.
+    """
     for node in nodes(graph):
         _fold_constant(node)
     for node in nodes(graph):
@@ -52,6 +55,7 @@ def normalise(graph: GraphModule, example: Tensor) -> None:
         elif node.target in _POOLINGS:
             _name_pooling(node)
     find_shapes(graph, example)
+    graph.meta["fixed"] = fixed
     for node in nodes(graph):
         _name_axes(node)
 
