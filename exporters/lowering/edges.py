@@ -187,13 +187,12 @@ def _cuts(chain: Chain) -> Cuts | None:
     ends = next((size for size in sizes if (found := chain.places(size)) and _covers(found, whole)), None)
     if ends is None:
         return None
-    overlap = (whole.left + whole.right) * whole.stride + rest
     found = None
-    for count in range(2, chain.length // whole.stride):
-        strides = -(-(chain.length - overlap) // (count * whole.stride))
-        row = strides * whole.stride + overlap
-        last = (chain.length - row) // whole.stride
-        cuts = Cuts(ends, row, tuple(last * at // (count - 1) * whole.stride for at in range(count)))
+    for count in range(2, len(whole.good) + 1):
+        # Every row makes its share of the good places; one that is so many strides shorter makes so many fewer.
+        strides = len(whole.good) * (count - 1) // count
+        row = chain.length - strides * whole.stride
+        cuts = Cuts(ends, row, tuple(strides * at // (count - 1) * whole.stride for at in range(count)))
         if cuts.twice(chain.length) > _TWICE or chain.places(row) is None:
             break
         found = cuts

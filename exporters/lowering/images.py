@@ -113,11 +113,12 @@ def _turn(node: Node) -> None:
         image.meta["shape"] = _high(maker)
         node.replace_input_with(maker, image)
         drop(maker)
-    if (amounts := reflection(node)) is not None:
-        pad = call_layer(node, f"{node.name}_image", nn.ReflectionPad2d((*amounts, 0, 0)), node.all_input_nodes[0])
+    old, amounts = layer(node), reflection(node)
+    if old is None and amounts is not None:
+        pad = call_layer(node, node.name, nn.ReflectionPad2d((*amounts, 0, 0)), node.all_input_nodes[0])
         take_over(pad, node)
         node = pad
-    elif (old := layer(node)) is not None and not isinstance(old, ACTIVATIONS):
+    elif old is not None and not isinstance(old, ACTIVATIONS):
         change_layer(node, _image_layer(old))
     row = call_behind(node, torch.squeeze, 2)
     row.meta["shape"] = shape(node)
@@ -144,6 +145,8 @@ def _image_layer(old: nn.Module) -> nn.Module:
         )
         new.weight, new.bias = same_kind(old.weight[:, :, None], old.weight), old.bias
         return new
+    if isinstance(old, nn.ReflectionPad1d):
+        return nn.ReflectionPad2d((*old.padding, 0, 0))
     if isinstance(old, nn.BatchNorm1d):
         norm = nn.BatchNorm2d(old.num_features, old.eps, old.momentum, old.affine, old.track_running_stats)
         norm._parameters, norm._buffers = dict(old._parameters), dict(old._buffers)
