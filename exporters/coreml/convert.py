@@ -9,6 +9,7 @@ from torch import nn
 
 from exporters.coreml.pads import Decision, graph_passes, installed
 from exporters.coreml.precision import compute_precision
+from exporters.lowering.fixed import at_length
 from recipes.base.quiet import quiet
 from recipes.base.spec import Input, Precision, Variant
 
@@ -30,6 +31,8 @@ def convert(
 
     `size` fixes the input's last axis; without it that is free between the bounds of the configuration.
     """
+    if size:
+        module = at_length(module, variant.input.shape(1, size))
     # Tracing, since torch.export cannot hold a free length for the pools' floor divisions, and coremltools' guide
     # still recommends it: https://apple.github.io/coremltools/docs-guides/source/convert-pytorch-workflow.html
     with quiet("coremltools"), torch.no_grad(), installed(variant.coreml.pads) as decisions:
