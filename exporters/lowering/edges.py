@@ -78,7 +78,7 @@ class Chain:
             left, right = max(one.left for one in before), max(one.right for one in before)
             (count,), (stride,) = {one.count for one in before}, {one.stride for one in before}
             found[step] = after = _after(step, Places(count, left, right, stride))
-            if not after.good or (pad := reflection(step)) is not None and max(pad) >= count:
+            if not after.good or ((pad := reflection(step)) is not None and max(pad) >= count):
                 return None
         return found[self.steps[-1]]
 
@@ -167,7 +167,9 @@ def _after(step: Node, x: Places) -> Places:
     conv = layer(step)
     if not isinstance(conv, nn.Conv2d):
         return x
-    (_, s), (_, p), (_, d), (_, k) = conv.stride, conv.padding, conv.dilation, conv.kernel_size  # type: ignore[misc]
+    s, d, k = conv.stride[1], conv.dilation[1], conv.kernel_size[1]
+    p = conv.padding[1]
+    assert isinstance(p, int)
     reach = d * (k - 1)
     count = (x.count + 2 * p - reach - 1) // s + 1
     left = -(-(x.left + p) // s)
@@ -187,7 +189,7 @@ def _cuts(chain: Chain) -> Cuts | None:
     ends = next((size for size in sizes if (found := chain.places(size)) and _covers(found, whole)), None)
     if ends is None:
         return None
-    found = None
+    best = None
     for count in range(2, len(whole.good) + 1):
         # Every row makes its share of the good places; one that is so many strides shorter makes so many fewer.
         strides = len(whole.good) * (count - 1) // count
@@ -195,8 +197,8 @@ def _cuts(chain: Chain) -> Cuts | None:
         cuts = Cuts(ends, row, tuple(strides * at // (count - 1) * whole.stride for at in range(count)))
         if cuts.twice(chain.length) > _TWICE or chain.places(row) is None:
             break
-        found = cuts
-    return found
+        best = cuts
+    return best
 
 
 def _covers(ends: Places, whole: Places) -> bool:
@@ -250,6 +252,7 @@ def _run(chain: Chain, x: Node, before: Node, *, reflected: bool) -> Node:
             results[step].meta = {}
         else:
             conv = copy(layer(step))
+            assert isinstance(conv, nn.Conv2d)
             conv.padding = (0, pad[0])
             results[step] = call_layer(before, str(step.target), conv, results[step.all_input_nodes[0]])
     return results[chain.steps[-1]]

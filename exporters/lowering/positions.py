@@ -40,8 +40,7 @@ def drop_positions(graph: GraphModule) -> Iterator[str]:
         if not layers:
             continue
         count = shape(node.all_input_nodes[0])[axis]
-        index = node.args[1]
-        assert isinstance(index, tuple)
+        index: Any = node.args[1]
         for one, (own, needs) in narrowed.items():
             _narrow(one, own, {maker: at for maker, at in needs.items() if maker not in narrowed}, index[axis])
         node.args = (node.args[0], tuple(0 if at == axis else word for at, word in enumerate(index)))
@@ -52,10 +51,12 @@ def _index_axis(node: Node) -> int | None:
     """The axis of which a node takes one index, counted from the front, where that is all it does."""
     if not calls(node, operator.getitem) or not isinstance(node.args[1], tuple) or not _known(node):
         return None
-    numbers = [axis for axis, word in enumerate(node.args[1]) if word != slice(None)]
-    if len(numbers) != 1 or not isinstance(node.args[1][numbers[0]], int) or node.args[1][numbers[0]] < 0:
+    words: tuple[Any, ...] = node.args[1]
+    axes = [axis for axis, word in enumerate(words) if word != slice(None)]
+    if len(axes) != 1 or axes[0] == 0:
         return None
-    return numbers[0] if numbers[0] > 0 else None
+    index = words[axes[0]]
+    return axes[0] if isinstance(index, int) and index >= 0 else None
 
 
 def _known(node: Node) -> bool:
@@ -136,7 +137,7 @@ def _narrow(node: Node, axis: int, wholes: dict[Node, int], index: int) -> None:
     """Let a node compute the index alone, of its inputs that are computed as wholes from a slice."""
     if calls(node, *_RESHAPES):
         x, *sizes = node.args
-        flat: list[Any] = list(sizes[0]) if isinstance(sizes[0], (tuple, list)) else sizes  # type: ignore[list-item]
+        flat: list[Any] = list(sizes[0]) if isinstance(sizes[0], (tuple, list)) else sizes
         flat[axis] = 1
         node.args = (x, tuple(flat))
     for maker, own in wholes.items():
