@@ -71,12 +71,14 @@ class Chain:
         return [step for step in self.steps if reflection(step) is not None]
 
     def places(self, length: int) -> Places | None:
-        """Those that the chain makes of so many; None where that is too few for a reflection, or none is good."""
+        """Those that the chain makes of so many; None where that is too few for a reflection, none is good, or two differ."""
         found = {self.entry: Places(length)}
         for step in self.steps:
-            before = {found[maker] for maker in step.all_input_nodes}
+            before = [found[maker] for maker in step.all_input_nodes]
+            if len({(one.count, one.stride) for one in before}) > 1:
+                return None
             left, right = max(one.left for one in before), max(one.right for one in before)
-            (count,), (stride,) = {one.count for one in before}, {one.stride for one in before}
+            count, stride = before[0].count, before[0].stride
             found[step] = after = _after(step, Places(count, left, right, stride))
             if not after.good or ((pad := reflection(step)) is not None and max(pad) >= count):
                 return None

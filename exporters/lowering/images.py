@@ -135,10 +135,10 @@ def _image_layer(old: nn.Module) -> nn.Module:
         new = nn.Conv2d(
             old.in_channels,
             old.out_channels,
-            (1, *old.kernel_size),
-            (1, *old.stride),
-            (0, *old.padding),  # type: ignore[arg-type]
-            (1, *old.dilation),
+            (1, old.kernel_size[0]),
+            (1, old.stride[0]),
+            (0, int(old.padding[0])),
+            (1, old.dilation[0]),
             old.groups,
             bias=old.bias is not None,
             device="meta",
@@ -152,9 +152,14 @@ def _image_layer(old: nn.Module) -> nn.Module:
         norm._parameters, norm._buffers = dict(old._parameters), dict(old._buffers)
         return norm
     if isinstance(old, nn.AvgPool1d):
-        (size,), (stride,), (padding,) = old.kernel_size, old.stride, old.padding
+        size, stride, padding = (_number(old, name) for name in ("kernel_size", "stride", "padding"))
         return nn.AvgPool2d((1, size), (1, stride), (0, padding), old.ceil_mode, old.count_include_pad)
     assert isinstance(old, nn.MaxPool1d)
-    sizes = (getattr(old, name) for name in ("kernel_size", "stride", "padding", "dilation"))
-    size, stride, padding, dilation = (value[0] if isinstance(value, tuple) else value for value in sizes)
+    size, stride, padding, dilation = (_number(old, name) for name in ("kernel_size", "stride", "padding", "dilation"))
     return nn.MaxPool2d((1, size), (1, stride), (0, padding), (1, dilation), ceil_mode=old.ceil_mode)
+
+
+def _number(pool: nn.Module, name: str) -> int:
+    """Of the one axis, which may be given as a tuple."""
+    value = getattr(pool, name)
+    return int(value[0] if isinstance(value, tuple) else value)

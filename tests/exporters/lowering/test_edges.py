@@ -106,7 +106,9 @@ def test_an_input_of_any_length_keeps_its_reflections(kind: torch.dtype) -> None
     assert [place for place in done.places if "reflections" in place] == []
 
 
-@pytest.mark.parametrize("what", ["read by others", "one side more", "over the other axis", "all places", "an average"])
+@pytest.mark.parametrize(
+    "what", ["read by others", "one side more", "over the other axis", "all places", "an average"
+)
 def test_what_is_no_chain_keeps_its_reflections(kind: torch.dtype, what: str) -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
@@ -128,6 +130,20 @@ def test_what_is_no_chain_keeps_its_reflections(kind: torch.dtype, what: str) ->
 
     model = randomised(Model(), kind)
     assert cut(model, torch.randn(2, 2, 1, 600, dtype=kind)).places == []
+
+
+def test_a_sum_with_a_single_place_ends_a_chain(kind: torch.dtype) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.all = nn.Conv2d(2, 3, (1, 3)), nn.Conv2d(3, 3, (1, 600))
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.one(F.pad(x, (1, 1, 0, 0), mode="reflect"))
+            return y + self.all(y)
+
+    done = cut(randomised(Model(), kind), torch.randn(2, 2, 1, 600, dtype=kind))
+    assert [place.split(": ")[0] for place in done.places] == ["pad to one"]
 
 
 def test_a_kernel_changed_by_a_thousandth_is_told(kind: torch.dtype) -> None:
