@@ -20,13 +20,16 @@ from torch.fx import GraphModule
 
 from exporters.lowering.axes import carry_axes
 from exporters.lowering.bins import drop_bins
+from exporters.lowering.edges import recompute_edges
 from exporters.lowering.fourier import factorise_dft
 from exporters.lowering.graph import finish, trace
+from exporters.lowering.images import as_images
 from exporters.lowering.means import pool_means
 from exporters.lowering.normal import normalise
 from exporters.lowering.norms import fold_norms
 from exporters.lowering.outputs import add_marked, choose_outputs
 from exporters.lowering.pools import merge_pools
+from exporters.lowering.positions import drop_positions
 from exporters.lowering.shipped import Shipped
 from recipes.base.spec import Variant
 
@@ -41,6 +44,9 @@ REWRITES: Mapping[str, Rewrite] = {
     "carry-axes": carry_axes,
     "factorise-dft": factorise_dft,
     "drop-bins": drop_bins,
+    "as-images": as_images,
+    "recompute-edges": recompute_edges,
+    "drop-positions": drop_positions,
 }
 """In the order in which they run: each takes a graph, changes it in place, and yields where."""
 

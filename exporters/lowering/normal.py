@@ -44,7 +44,10 @@ _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 
 
 def normalise(graph: GraphModule, example: Tensor, *others: Tensor) -> None:
-    """Bring a traced graph to the normal form, in place; `example` and `others` are inputs that it takes."""
+    """Bring a traced graph to the normal form, in place; `example` is an input that it takes.
+
+    `others` are inputs of other sizes; where there are none, every input has the example's, but for the batch.
+    """
     for node in nodes(graph):
         _fold_constant(node)
     for node in nodes(graph):
@@ -55,6 +58,7 @@ def normalise(graph: GraphModule, example: Tensor, *others: Tensor) -> None:
         elif node.target in _POOLINGS:
             _name_pooling(node)
     find_shapes(graph, example, *others)
+    graph.meta["fixed"] = not others
     for node in nodes(graph):
         _name_axes(node)
 
