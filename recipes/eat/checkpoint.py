@@ -56,8 +56,7 @@ def read(path: Path) -> Run:
     state = checkpoint.state_dict(checkpoint.read(weights, skipped=_SKIPPED), weights)
     told = arguments.read(place, {name: tuple(tensor.shape) for name, tensor in state.items()})
     _check_size(told, state, weights)
-    # Not mapped from the file any longer: training may still be writing it.
-    return Run(told, {name: tensor.clone() for name, tensor in state.items()}, weights)
+    return Run(told, state, weights)
 
 
 def _weights_in(folder: Path) -> Path:

@@ -27,13 +27,17 @@ class Rewritten:
         return [self.graph.get_submodule(str(target)) for target in called]
 
 
-def rewritten(model: nn.Module, example: Tensor, *rewrites: Rewrite) -> Rewritten:
-    """What the rewrites make of a model; the model is held to be as it was, and the graph to give the same."""
+def rewritten(model: nn.Module, example: Tensor, *rewrites: Rewrite, fixed: bool = False) -> Rewritten:
+    """What the rewrites make of a model; the model is held to be as it was, and the graph to give the same.
+
+    `fixed`: whether the example's length is the only one.
+    """
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with torch.no_grad():
         expected = model(example)
     graph = trace(model)
     normalise(graph, example)
+    graph.meta["fixed"] = fixed
     places = [place for rewrite in rewrites for place in rewrite(graph)]
     noted = {node: shape(node) for node in graph.graph.nodes if "shape" in node.meta}
     finish(graph)
