@@ -29,7 +29,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from exporters.lowering.graph import call, call_layer, calls, layer, nodes, place, shape, take_over
+from exporters.lowering.graph import call, call_layer, calls, layer, marked, nodes, place, shape, take_over, varying
 from exporters.lowering.images import ACTIVATIONS, ALIKE, reflection
 
 # Of all that a chain computes.
@@ -103,8 +103,6 @@ class Cuts:
 
 def recompute_edges(graph: GraphModule) -> Iterator[str]:
     """Take the reflections out of each chain that is long enough; yields from where to where."""
-    if not graph.meta.get("fixed"):
-        return
     for entry in nodes(graph):
         if (found := _longest(entry)) is None:
             continue
@@ -118,7 +116,7 @@ def recompute_edges(graph: GraphModule) -> Iterator[str]:
 def _longest(entry: Node) -> tuple[Chain, Cuts] | None:
     """The longest chain behind a node that computes little enough twice, and stores enough for reflections."""
     found = None
-    if _is_row(entry):
+    if _is_row(entry) and 3 not in varying(entry):
         for chain in _chains(entry):
             if (cuts := _cuts(chain)) is None:
                 break
@@ -150,7 +148,7 @@ def _chains(entry: Node) -> Iterator[Chain]:
 
 def _is_local(node: Node) -> bool:
     """Whether each place that a node gives depends on places nearby alone, along the last axis."""
-    if not _is_row(node):
+    if not _is_row(node) or marked(node):
         return False
     if (pad := reflection(node)) is not None:
         return pad[0] == pad[1] and all(_reads_as_it_is(user) for user in node.users)

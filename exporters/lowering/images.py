@@ -7,7 +7,8 @@ lie side by side in memory, takes no other convolution.
 The new axis costs nothing where a whole chain has it. It is put on before each convolution and taken off behind, and
 what is taken off is carried towards the outputs through all that treats axes alike, where it meets the next and both
 are gone: norms, poolings, activations, sums, reflections. Only convolutions are changed of which one reads what another
-computed, in more than one channel: a filter on its own, or a spectrum, stays.
+computed, in more than one channel, and over more than one place: a filter on its own, or a spectrum, stays, and so do products
+of matrices, which are fast everywhere.
 """
 
 import operator
@@ -27,11 +28,13 @@ from exporters.lowering.graph import (
     change_layer,
     drop,
     layer,
+    marked,
     nodes,
     place,
     same_kind,
     shape,
     take_over,
+    varying,
 )
 
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Sigmoid, nn.Tanh)
@@ -80,13 +83,20 @@ def _chained(graph: GraphModule) -> set[Node]:
     for node in nodes(graph):
         before = {conv for maker in node.all_input_nodes for conv in makers.get(maker, ())}
         conv = layer(node)
+        if marked(node):
+            continue
         if isinstance(conv, nn.Conv1d) and conv.padding_mode == "zeros" and not isinstance(conv.padding, str):
-            if before and conv.in_channels > 1:
+            if before and conv.in_channels > 1 and any(_is_long(one) for one in (node, *before)):
                 chained |= {node, *before}
             makers[node] = {node}
         elif before and _passes(node):
             makers[node] = before
     return chained | {maker for node in chained for maker in node.all_input_nodes if _passes_alone(maker, node)}
+
+
+def _is_long(node: Node) -> bool:
+    conv = layer(node)
+    return isinstance(conv, nn.Conv1d) and conv.kernel_size != (1,)
 
 
 def _passes_alone(node: Node, user: Node) -> bool:
@@ -95,6 +105,8 @@ def _passes_alone(node: Node, user: Node) -> bool:
 
 def _passes(node: Node) -> bool:
     """Whether a node treats an image of one row as it treats the row."""
+    if marked(node):
+        return False
     known = (nn.BatchNorm1d, *_POOLINGS, *ACTIVATIONS)
     if isinstance(layer(node), known) or reflection(node) is not None:
         return "shape" in node.meta and len(shape(node)) == 3
@@ -110,7 +122,7 @@ def _turn(node: Node) -> None:
     """Let a node read images and give one, behind which its height is taken off."""
     for maker in node.all_input_nodes:
         image = maker.all_input_nodes[0] if _is_row(maker) else call(node, torch.unsqueeze, maker, 2)
-        image.meta["shape"] = _high(maker)
+        image.meta |= _high(maker)
         node.replace_input_with(maker, image)
         drop(maker)
     old, amounts = layer(node), reflection(node)
@@ -121,13 +133,17 @@ def _turn(node: Node) -> None:
     elif old is not None and not isinstance(old, ACTIVATIONS):
         change_layer(node, _image_layer(old))
     row = call_behind(node, torch.squeeze, 2)
-    row.meta["shape"] = shape(node)
-    node.meta["shape"] = _high(node)
+    row.meta |= {"shape": shape(node), "varying": varying(node)}
+    node.meta |= _high(node)
 
 
-def _high(node: Node) -> tuple[int, ...]:
+def _high(node: Node) -> dict[str, object]:
+    """What is noted of an image, from what is of its row."""
     batch, channels, length = shape(node)
-    return batch, channels, 1, length
+    return {
+        "shape": (batch, channels, 1, length),
+        "varying": {axis + 1 if axis == 2 else axis for axis in varying(node)},
+    }
 
 
 def _image_layer(old: nn.Module) -> nn.Module:

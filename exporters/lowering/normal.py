@@ -58,7 +58,6 @@ def normalise(graph: GraphModule, example: Tensor, *others: Tensor) -> None:
         elif node.target in _POOLINGS:
             _name_pooling(node)
     find_shapes(graph, example, *others)
-    graph.meta["fixed"] = not others
     for node in nodes(graph):
         _name_axes(node)
 

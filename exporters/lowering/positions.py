@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from exporters.lowering.graph import arguments, call, calls, layer, nodes, place, shape
+from exporters.lowering.graph import arguments, call, calls, layer, marked, nodes, place, shape, varying
 from exporters.lowering.images import ACTIVATIONS, ALIKE
 
 _ELEMENTWISE = (*ALIKE, operator.truediv, torch.div, "div")
@@ -82,7 +82,7 @@ def _needs(node: Node, axis: int) -> dict[Node, int] | None:
 
     None where it needs more, or is not known.
     """
-    if not _known(node) or not node.all_input_nodes:
+    if not _known(node) or not node.all_input_nodes or marked(node):
         return None
     x, sizes = node.all_input_nodes[0], shape(node)
     last = len(sizes) - 1
@@ -142,9 +142,9 @@ def _narrow(node: Node, axis: int, wholes: dict[Node, int], index: int) -> None:
         node.args = (x, tuple(flat))
     for maker, own in wholes.items():
         piece = call(node, operator.getitem, maker, (*[slice(None)] * own, slice(index, index + 1)))
-        piece.meta["shape"] = _with_one(shape(maker), own)
+        piece.meta |= {"shape": _with_one(shape(maker), own), "varying": varying(maker) - {own}}
         node.replace_input_with(maker, piece)
-    node.meta["shape"] = _with_one(shape(node), axis)
+    node.meta |= {"shape": _with_one(shape(node), axis), "varying": varying(node) - {axis}}
 
 
 def _with_one(sizes: tuple[int, ...], axis: int) -> tuple[int, ...]:

@@ -27,17 +27,16 @@ class Rewritten:
         return [self.graph.get_submodule(str(target)) for target in called]
 
 
-def rewritten(model: nn.Module, example: Tensor, *rewrites: Rewrite, fixed: bool = False) -> Rewritten:
+def rewritten(model: nn.Module, example: Tensor, *rewrites: Rewrite, others: tuple[Tensor, ...] = ()) -> Rewritten:
     """What the rewrites make of a model; the model is held to be as it was, and the graph to give the same.
 
-    `fixed`: whether the example's length is the only one.
+    `others` are inputs of other sizes that are to be taken too.
     """
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with torch.no_grad():
         expected = model(example)
     graph = trace(model)
-    normalise(graph, example)
-    graph.meta["fixed"] = fixed
+    normalise(graph, example, *others)
     places = [place for rewrite in rewrites for place in rewrite(graph)]
     noted = {node: shape(node) for node in graph.graph.nodes if "shape" in node.meta}
     finish(graph)

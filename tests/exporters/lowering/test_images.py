@@ -38,12 +38,15 @@ def test_a_chain_gets_its_second_axis_once(kind: torch.dtype) -> None:
         same(done.graph(x), model(x))
 
 
-@pytest.mark.parametrize("what", ["alone", "filter, then spectrum", "side by side", "through a transposition"])
+@pytest.mark.parametrize(
+    "what", ["alone", "filter, then spectrum", "side by side", "products", "through a transposition"]
+)
 def test_what_is_no_chain_stays(kind: torch.dtype, what: str) -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.filter, self.spectrum = nn.Conv1d(1, 1, 2), nn.Conv1d(1, 8, 5, stride=2)
+            self.product, self.last = nn.Conv1d(7, 4, 1), nn.Conv1d(4, 3, 1)
             self.wide, self.other = nn.Conv1d(7, 4, 3), nn.Conv1d(7, 4, 3)
 
         def forward(self, x: Tensor) -> Tensor:
@@ -51,6 +54,8 @@ def test_what_is_no_chain_stays(kind: torch.dtype, what: str) -> None:
                 return self.wide(x)
             if what == "filter, then spectrum":
                 return self.spectrum(F.pad(self.filter(x[:, :1]), (2, 2), mode="reflect"))
+            if what == "products":
+                return self.last(torch.relu(self.product(x)))
             if what == "side by side":
                 return self.wide(x) + self.other(x)
             return self.wide(self.other(x).transpose(1, 2)[:, :7])
