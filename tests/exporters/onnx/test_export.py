@@ -162,7 +162,7 @@ def test_weights_that_no_rewrite_changes_are_those_of_the_model(graph: Graph, sy
     stored = {
         tensor.name.removeprefix("model."): onnx.numpy_helper.to_array(tensor) for tensor in graph(17).graph.initializer
     }
-    for name in ("fc_audioset.weight", "fc1.bias", "bn0.running_var", "bn0.weight"):
+    for name in ("fc_audioset.weight", "fc1.weight", "bn0.running_var", "bn0.weight"):
         np.testing.assert_array_equal(stored[name], synthetic_pann.state_dict()[name].numpy())
 
 
