@@ -7,8 +7,8 @@ lie side by side in memory, takes no other convolution.
 The new axis costs nothing where a whole chain has it. It is put on before each convolution and taken off behind, and
 what is taken off is carried towards the outputs through all that treats axes alike, where it meets the next and both
 are gone: norms, poolings, activations, sums, reflections. Only convolutions are changed of which one reads what another
-computed, in more than one channel, and over more than one place: a filter on its own, or a spectrum, stays, and so do products
-of matrices, which are fast everywhere.
+computed, in more than one channel, and over more than one place: a filter on its own, or a spectrum, stays, and so do
+products of matrices, which are fast everywhere.
 """
 
 import operator
