@@ -20,7 +20,7 @@ import time
 import traceback
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
@@ -88,8 +88,7 @@ class _Started:
             return 0
         self.process.kill()
         code = self.process.wait()
-        for end in (self.requests, self.answers, self.said, self.life):
-            os.close(end)
+        _close((self.requests, self.answers, self.said, self.life))
         return code
 
 
@@ -248,16 +247,14 @@ def _start(needs: tuple[str, ...], memory: int) -> _Started:
     for name in needs if forked else ():
         import_module(name)
     (asked, requests), (answers, answered), (said, saying), (living, life) = (os.pipe() for _ in range(4))
-    theirs = (asked, answered, saying, living)
+    theirs, ours = (asked, answered, saying, living), (requests, answers, said, life)
     try:
-        process = _forked(theirs, memory) if forked else _spawned(theirs, memory)
+        process = _forked(theirs, ours, memory) if forked else _spawned(theirs, memory)
     except BaseException:
-        for end in (requests, answers, said, life):
-            os.close(end)
+        _close(ours)
         raise
     finally:
-        for end in theirs:
-            os.close(end)
+        _close(theirs)
     worker_process.widen(requests, LARGEST_PIPE)
     worker_process.widen(answers, LARGEST_PIPE)
     os.set_blocking(requests, False)
@@ -285,7 +282,7 @@ def _spawned(pipes: tuple[int, ...], memory: int) -> _Process:
     )
 
 
-def _forked(pipes: tuple[int, ...], memory: int) -> _Process:
+def _forked(pipes: tuple[int, ...], others: tuple[int, ...], memory: int) -> _Process:
     # A handler of this process must not run in the other one before that has taken its own.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
@@ -296,6 +293,8 @@ def _forked(pipes: tuple[int, ...], memory: int) -> _Process:
             pid = os.fork()
         if pid == 0:
             try:
+                # Held open there, none of them would ever end.
+                _close(others)
                 worker_process.after_fork(pipes[2], blocked)
                 worker_process.main(*pipes, memory)
             except BaseException:
@@ -305,6 +304,11 @@ def _forked(pipes: tuple[int, ...], memory: int) -> _Process:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return _Fork(pid)
+
+
+def _close(ends: Iterable[int]) -> None:
+    for end in ends:
+        os.close(end)
 
 
 def _ready(end: int, event: int, deadline: float) -> None:

@@ -136,7 +136,8 @@ def _encoded(value: Any) -> tuple[bytes, list[Any]]:
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, Mapping) and _are_arrays(value, numpy):
         arrays = {name: numpy.ascontiguousarray(array) for name, array in value.items()}
-        described = [[name, array.dtype.str, list(array.shape)] for name, array in value.items()]
+        # What is contiguous has an axis at least.
+        described = [[name, array.dtype.str, list(value[name].shape)] for name, array in arrays.items()]
         flat = [array.reshape(-1).view(numpy.uint8) for array in arrays.values() if array.size]
         return json.dumps({"arrays": described}).encode(), flat
     from pydantic_core import to_jsonable_python

@@ -44,7 +44,7 @@ class Runtime:
     needs: tuple[str, ...] = ()
 
     def open(self, artifact: Path, worker: Worker | None = None) -> Runner:
-        """Loaded and run in `worker` or in one of its own; RunnerError when the runtime refuses the artifact or dies."""
+        """Loaded and run in `worker`, or in one of its own; RunnerError when the runtime refuses the artifact."""
         from recipes.base.worker import Worker
         from validators.runners.isolated import opened
 

@@ -127,13 +127,15 @@ class Program:
 def programs(package: str | PathLike[str] | ct.models.MLModel) -> tuple[Program, ...]:
     """Every function of a `.mlpackage` or an in-memory model.
 
-    Raises `PackageError` for what is no ML program, or names a block that the file does not hold.
+    Raises `PackageError` for what is no ML program, has no function, or names a block that the file does not hold.
     """
     model, source = opened(package)
     spec = model.get_spec()
     kind = spec.WhichOneof("Type")
     if kind != "mlProgram":
         raise PackageError(f"{source}: model type {kind!r} is not an ML program; convert with convert_to='mlprogram'")
+    if not spec.mlProgram.functions:
+        raise PackageError(f"{source}: the program has no function")
     described = {function.name: function for function in spec.description.functions}
     found = []
     for name, function in sorted(spec.mlProgram.functions.items()):
