@@ -25,6 +25,7 @@ costs: $(VENV)/test
 bench: $(VENV)/test
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.dymn
+	$(BIN)/python -m benchmarks.worker
 
 bench-variants: $(VENV)/test
 	$(BIN)/python -m benchmarks.variants

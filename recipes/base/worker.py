@@ -268,7 +268,7 @@ def _spawned(pipes: tuple[int, ...], memory: int) -> _Process:
         "path, *numbers = json.loads(sys.argv[1])\n"
         "sys.path[:] = path\n"
         "from recipes.base.worker_process import main\n"
-        "main(*numbers)\n"
+        "main(numbers[:4], numbers[4])\n"
     )
     path = [entry for entry in sys.path if isinstance(entry, str)]
     return subprocess.Popen(
@@ -296,7 +296,7 @@ def _forked(pipes: tuple[int, ...], others: tuple[int, ...], memory: int) -> _Pr
                 # Held open there, none of them would ever end.
                 _close(others)
                 worker_process.after_fork(pipes[2], blocked)
-                worker_process.main(*pipes, memory)
+                worker_process.main(pipes, memory)
             except BaseException:
                 traceback.print_exc()
             finally:
@@ -364,5 +364,5 @@ def _checked(name: object, dtype: object, shape: object) -> tuple[str, np.dtype,
 def _array(end: int, dtype: np.dtype, shape: tuple[int, ...], deadline: float) -> np.ndarray:
     array = np.empty(shape, dtype)
     if array.size:
-        _fill(end, memoryview(array.reshape(-1).view(np.uint8)), deadline)
+        _fill(end, array.reshape(-1).view(np.uint8).data, deadline)
     return array

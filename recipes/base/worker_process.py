@@ -13,7 +13,7 @@ import signal
 import struct
 import sys
 import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 # The length of what follows it.
@@ -22,8 +22,13 @@ HEAD = struct.Struct("<Q")
 LARGEST_PIPE = 1 << 20
 
 
-def main(asked: int, answered: int, saying: int, living: int, memory: int) -> None:
-    """Answers calls until there are no more; never returns. `memory` is in bytes, beyond what is taken by now."""
+def main(pipes: Sequence[int], memory: int) -> None:
+    """Answers calls until there are no more; never returns.
+
+    The pipes' ends are where calls come from, where answers go, where it speaks, and what it lives as long as. `memory`
+    is in bytes, beyond what is taken by now.
+    """
+    asked, answered, saying, living = pipes
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with(living)
     _limit(memory)
