@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +17,10 @@ import pytest
 # The processes of a parallel run share the cores already; torch and NumPy read this when they are imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Shells have what runs in the background ignore Ctrl-C, and the commands that tests send it to would do so too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _ROOT = Path(__file__).resolve().parents[1]
 _DATA = _ROOT / "tests" / "data"

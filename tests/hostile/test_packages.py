@@ -205,12 +205,6 @@ def _constant_in_a_file_that_is_missing(spec: Any) -> None:
 
 
 @change
-def _metadata_that_is_none(spec: Any) -> None:
-    for key in ("labels", "sample_rate", "scores"):
-        spec.description.metadata.userDefined[f"org.soundport.{key}"] = "[" * 100_000
-
-
-@change
 def _blocks_nested_deep(spec: Any) -> None:
     block = _operations(spec)[-1].blocks.add()
     for _ in range(20):
