@@ -18,6 +18,10 @@ _PROBABILITIES = {
     "logit": "1 / (1 + np.exp(-{0}))",
     "multiclass_logit": "np.exp({0}) / np.exp({0}).sum(axis=-1, keepdims=True)",
 }
+_RANKING = """probabilities = {}
+labels = [label["name"] for label in json.load(open("labels.json", encoding="utf-8"))]
+best = [labels[index] for index in np.argsort(-probabilities[0])[:3]]
+"""
 
 
 def card(manifest: Manifest, front_end: str | None = None) -> str:
@@ -65,13 +69,14 @@ def fill(name: str, manifest: Manifest) -> dict[str, object]:
     """What a target's sample may name in braces.
 
     `shape`, `sizes` (without blanks) and `count` are those of an input as it may be, `names` all outputs and `unpacked`
-    the same to the left of an `=` in Python, `scores` the one that ranks the classes, `probabilities` an expression in
-    Python and NumPy of its values; `stem` is the file's name without ending.
+    the same to the left of an `=` in Python, `shown` the one that ranks the classes or, where the file does not give
+    it, the first; `ranking` are lines of Python and NumPy that name the best classes and `imports` what they import,
+    both empty there; `stem` is the file's name without ending.
     """
     artifact = manifest.artifacts[name]
     tensor, outputs = manifest.fed_by(artifact.input)
     shape = tensor.shape(1, artifact.size or tensor.default)
-    kind = next(output.kind for output in outputs if output.name == manifest.scores)
+    ranked = next((output for output in outputs if output.name == manifest.scores), None)
     return {
         "file": name,
         "stem": PurePath(name).stem,
@@ -83,8 +88,9 @@ def fill(name: str, manifest: Manifest) -> dict[str, object]:
         "names": ", ".join(output.name for output in outputs),
         # What unpacks a list of them in Python.
         "unpacked": ", ".join(output.name for output in outputs) if len(outputs) > 1 else f"({outputs[0].name},)",
-        "scores": manifest.scores,
-        "probabilities": _PROBABILITIES.get(kind, "{0}").format(manifest.scores),
+        "shown": (ranked or outputs[0]).name,
+        "imports": "import json\n" if ranked else "",
+        "ranking": _RANKING.format(_PROBABILITIES.get(ranked.kind, "{0}").format(ranked.name)) if ranked else "",
     }
 
 

@@ -178,6 +178,14 @@ def recipe(
             "--input", help="What the model is fed, by name; see `convert list`. Repeat to make files for both."
         ),
     ] = None,
+    outputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            help="What the files give, by name; nothing else is computed. Repeat for more. Default: all; see "
+            "`convert list`.",
+        ),
+    ] = None,
     input_name: Annotated[
         str | None, typer.Option(help="Call the input so, for toolchains that want a certain name.")
     ] = None,
@@ -221,6 +229,7 @@ def recipe(
             weights=weights.value if weights else "published",
             output=output or Path("artifacts") / name,
             inputs=tuple(dict.fromkeys(inputs or ())),
+            outputs=tuple(dict.fromkeys(outputs or ())),
             labels=labels,
             audio=tuple(audio or ()),
             atol=tuple(atol or ()),

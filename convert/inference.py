@@ -27,7 +27,7 @@ class Run:
     """What the outputs are and, of an artifact made here, the greatest classes of each row of the batch.
 
     `outputs` has each one's dtype and shape. `windows` are the seconds at which each row begins and ends, where a
-    window went over a sound. `remark` says what of a sound was not used.
+    window went over a sound. `remark` says what of a sound was not used, and why no class is there.
     """
 
     runtime: str
@@ -97,14 +97,17 @@ def run(
             for number, arrays in enumerate(fed.arrays):
                 answer = run_batch(runner, arrays)
                 keep(answer)
-                scores = _probabilities(answer[facts.scores].astype(np.float64), facts.scores_kind)
-                rows += _ranked(scores, facts.labels, top)
-                if fed.windows:
-                    tell(fed.windows[number], rows[-1])
+                if facts.scores is not None:
+                    scores = _probabilities(answer[facts.scores].astype(np.float64), facts.scores_kind)
+                    rows += _ranked(scores, facts.labels, top)
+                    if fed.windows:
+                        tell(fed.windows[number], rows[-1])
                 outputs = {name: _described(value, len(fed.windows) or 1) for name, value in answer.items()}
         except RunnerError as error:
             raise UserError(f"{artifact.name}: {error}; `convert check` tells whether the file is whole") from None
-    return Run(runner.runtime, outputs, rows, fed.windows, fed.remark)
+    unranked = f"{artifact.name} gives {', '.join(outputs)} and no class scores, so that no classes are ranked"
+    remarks = (fed.remark, "" if facts.scores is not None else unranked)
+    return Run(runner.runtime, outputs, rows, fed.windows, "; ".join(filter(None, remarks)))
 
 
 @contextmanager
@@ -130,7 +133,7 @@ def _described(value: np.ndarray, times: int = 1) -> tuple[str, list[int]]:
     return str(value.dtype), [size * (times if axis == 0 else 1) for axis, size in enumerate(value.shape)]
 
 
-def _probabilities(scores: np.ndarray, kind: str) -> np.ndarray:
+def _probabilities(scores: np.ndarray, kind: str | None) -> np.ndarray:
     if kind == "logit":
         return np.asarray(1 / (1 + np.exp(-np.clip(scores, -500, 500))))
     if kind == "multiclass_logit":

@@ -13,6 +13,7 @@ from torch import nn
 
 from convert.subject import Branch
 from exporters.lowering import REWRITES, UNROUNDED, Applied, lowered, shipped
+from exporters.lowering.shipped import Shipped
 from validators.lowered import Answers, check_float32, check_float64
 from validators.results import Check
 from validators.runners.runner import Arrays
@@ -23,7 +24,7 @@ from validators.values import Case
 class Form:
     """The module that every target takes, what was applied to make it, and how it fared against the faithful model."""
 
-    module: nn.Module
+    module: Shipped
     applied: tuple[Applied, ...] = ()
     checks: tuple[Check, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -73,8 +73,9 @@ class Manifest:
     command: str
     versions: dict[str, str]
     sample_rate: int
-    scores: str
-    # The output that the front end makes of sound; None where the network takes sound as it is.
+    # The output that ranks the classes; None where no artifact gives it.
+    scores: str | None
+    # What the front end makes of sound, an output or not; None where the network takes sound as it is.
     front_end: str | None
     input: Input
     alternative_inputs: tuple[Input, ...]

@@ -18,7 +18,7 @@ from recipes.base.spec import Output, Tolerance, Variant
 class Request:
     """The options of the command, as they were given; `options` are those that belong to targets.
 
-    No `inputs` means the variant's own.
+    No `inputs` means the variant's own, no `outputs` all that it has.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Request:
     weights: Literal["published", "synthetic"]
     output: Path
     inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     labels: Path | None
     audio: tuple[Path, ...]
     atol: tuple[str, ...]
@@ -55,6 +56,8 @@ class Request:
                 words += [option.flag, str(settings[option.name])]
         for name in self.inputs:
             words += ["--input", name]
+        for name in self.outputs:
+            words += ["--output", name]
         if self.input_name is not None:
             words += ["--input-name", self.input_name]
         for name in self.output_names:

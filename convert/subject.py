@@ -28,6 +28,7 @@ from recipes.base.spec import Variant, Weights
 from validators import reference
 from validators.reference.cases import SoundCase
 from validators.runners.pytorch import answers
+from validators.runners.runner import Arrays
 from validators.values import Case, fed
 
 
@@ -87,11 +88,17 @@ def chosen(request: Request) -> Variant:
     Needs no weights. Raises UserError.
     """
     variant = find(request.name)
+    giving = _giving(request, variant)
     for name in request.inputs:
-        variant.fed_by(name)
-    with_tolerances(variant.outputs, request.atol)
-    variant.renamed(request.names(variant))
+        giving.fed_by(name)
+    with_tolerances(giving.outputs, request.atol)
+    giving.renamed(request.names(giving))
     return variant
+
+
+def _giving(request: Request, variant: Variant) -> Variant:
+    """With the outputs that are asked for alone."""
+    return variant.giving(request.outputs) if request.outputs else variant
 
 
 def settle(request: Request, variant: Variant, seconds: float | None, refuse: Callable[[Variant], None]) -> Subject:
@@ -117,6 +124,7 @@ def settle(request: Request, variant: Variant, seconds: float | None, refuse: Ca
     classes = _classes(request, settled, count)
     if count != settled.classes:
         settled = settled.with_classes(count)
+    settled = _giving(request, settled)
     settled = replace(settled, outputs=with_tolerances(settled.outputs, request.atol))
     names = request.names(settled)
 
@@ -143,21 +151,23 @@ def settle(request: Request, variant: Variant, seconds: float | None, refuse: Ca
 def branches(subject: Subject, folder: Path, versions: dict[str, str]) -> Iterator[Branch]:
     """Writes the reference into the folder, and gives the subject as fed by each input that is asked for."""
     variant, model = subject.variant, subject.model
+    kept = [name for name in subject.inputs if name != variant.input.name]
     head = reference.header(
         variant,
         weights=subject.origin.weights,
         checkpoint=subject.origin.file,
         sha256=subject.origin.sha256,
         versions=versions,
+        fed=kept,
     )
-    kept = [name for name in subject.inputs if name != variant.input.name]
-    reference.write(folder, head, subject.sounds, partial(answers, model), kept)
+    run = partial(_answers, model, [*(output.name for output in variant.outputs), *kept])
+    reference.write(folder, head, subject.sounds, run, kept)
     whole = Branch(
         variant=variant,
         model=model,
         facts=subject.facts,
         cases=reference.read(folder).cases,
-        sweep=_sweep(model, variant),
+        sweep=_sweep(model, variant, kept),
         stem="model",
         size=lambda samples: samples,
         recordings={
@@ -166,6 +176,12 @@ def branches(subject: Subject, folder: Path, versions: dict[str, str]) -> Iterat
     )
     for name in subject.inputs:
         yield whole if name == variant.input.name else _behind(whole, subject, name)
+
+
+def _answers(model: nn.Module, names: Sequence[str], inputs: Mapping[str, NDArray[np.float32]]) -> Arrays:
+    """Those of these names alone: a model gives more than files do."""
+    outputs = answers(model, inputs)
+    return {name: outputs[name] for name in names}
 
 
 def _behind(whole: Branch, subject: Subject, name: str) -> Branch:
@@ -251,14 +267,21 @@ def _classes(request: Request, variant: Variant, count: int) -> tuple[labels.Lab
     return labels.load(variant.labels)
 
 
-def _sweep(model: nn.Module, variant: Variant) -> list[Case]:
-    """Batches of 1, 2 and 3 at the shortest, an odd, a 1 s and the default length, or at the only one."""
+def _sweep(model: nn.Module, variant: Variant, kept: Sequence[str]) -> list[Case]:
+    """Batches of 1, 2 and 3 at the shortest, an odd, a 1 s and the default length, or at the only one.
+
+    Files are fed what is in `kept`.
+    """
     tensor = variant.input
+    given = [output.name for output in variant.outputs]
+    inner = [name for name in kept if name not in given]
     lengths = (tensor.least, 2 * tensor.least + 1, variant.sample_rate, tensor.default)
     cases = []
     for samples in lengths if not tensor.fixed else (tensor.default,):
         rows = np.stack([rich(samples, variant.sample_rate, seed) for seed in (1, 2, 3)])
         for batch in (1, 2, 3):
             inputs = {tensor.name: rows[:batch].reshape(tensor.shape(batch, samples))}
-            cases.append(Case(f"{batch} x {samples}", inputs, answers(model, inputs)))
+            outputs = answers(model, inputs)
+            expected, fed_too = ({name: outputs[name] for name in names} for names in (given, inner))
+            cases.append(Case(f"{batch} x {samples}", inputs, expected, fed_too))
     return cases

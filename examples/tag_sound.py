@@ -12,6 +12,9 @@ import soundfile
 
 session = onnxruntime.InferenceSession(sys.argv[1])
 facts = session.get_modelmeta().custom_metadata_map
+if "scores" not in facts:
+    given = ", ".join(port.name for port in session.get_outputs())
+    sys.exit(f"{sys.argv[1]}: gives {given} and no class scores to tag with; make it again with all of its outputs")
 
 sound, rate = soundfile.read(sys.argv[2], dtype="float32", always_2d=True)
 if rate != int(facts["sample_rate"]):

@@ -1,7 +1,7 @@
 """Holds what a runtime answers to what PyTorch answered, case by case."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,21 +14,25 @@ from validators.runners.runner import Runner, RunnerError, run_batch
 
 @dataclass(frozen=True)
 class Case:
-    """Named inputs, and the outputs that are expected of them."""
+    """Named inputs, and the outputs that are expected of them.
+
+    `inner` are arrays in between, which some artifact is fed and none gives.
+    """
 
     name: str
     inputs: Mapping[str, np.ndarray]
     expected: Mapping[str, "np.ndarray | Sampled"]
+    inner: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def fed(cases: Iterable[Case], tensor: Input) -> list[Case]:
-    """The cases of an artifact that is fed the output `tensor.name` of the whole model.
+    """The cases of an artifact that is fed what the whole model makes as `tensor.name`, an output or not.
 
     Raises UserError for a case that holds only a part of it: left out, it would be neither passed nor failed.
     """
     derived = []
     for case in cases:
-        whole = Sampled.of(case.expected[tensor.name])
+        whole = Sampled.of({**case.inner, **case.expected}[tensor.name])
         if whole.stride != 1:
             raise UserError(
                 f"case {case.name}: holds {tensor.name} in part, and a file is fed it; make the folder again"

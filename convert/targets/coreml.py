@@ -19,16 +19,16 @@ _SAMPLE = """## `{file}` in Swift, Core ML
 ```swift
 import CoreML
 
-func {scores}(of {input}: MLMultiArray, by model: MLModel) throws -> MLMultiArray? {{
+func {shown}(of {input}: MLMultiArray, by model: MLModel) throws -> MLMultiArray? {{
     let features = try MLDictionaryFeatureProvider(dictionary: ["{input}": {input}])
-    return try model.prediction(from: features).featureValue(for: "{scores}")?.multiArrayValue
+    return try model.prediction(from: features).featureValue(for: "{shown}")?.multiArrayValue
 }}
 
 // Xcode compiles a package of the app's to .mlmodelc; {about}.
 let url = Bundle.main.url(forResource: "{stem}", withExtension: "mlmodelc")!
 let model = try MLModel(contentsOf: url)
 let {input} = try MLMultiArray(shape: [{shape}], dataType: .float32)
-let answer = try {scores}(of: {input}, by: model)
+let answer = try {shown}(of: {input}, by: model)
 ```
 """
 

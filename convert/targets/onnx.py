@@ -20,16 +20,12 @@ if TYPE_CHECKING:
 _SAMPLE = """## `{file}` in Python, ONNX Runtime
 
 ```python
-import json
-import numpy as np, onnxruntime
+{imports}import numpy as np, onnxruntime
 
 session = onnxruntime.InferenceSession("{file}")
 {input} = np.zeros(({shape}), np.float32)  # {about}
 {unpacked} = session.run(None, {{"{input}": {input}}})
-probabilities = {probabilities}
-labels = [label["name"] for label in json.load(open("labels.json", encoding="utf-8"))]
-best = [labels[index] for index in np.argsort(-probabilities[0])[:3]]
-```
+{ranking}```
 
 ## `{file}` in Rust, tract
 

@@ -16,11 +16,10 @@ from recipes.base.errors import UserError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import nn
-
     from convert.manifest import Artifact, Manifest
     from convert.progress import Step
     from convert.subject import Branch
+    from exporters.lowering.shipped import Shipped
     from recipes.base.spec import Input, Output, Variant
     from validators.results import Check
     from validators.runners.runtime import Runtime
@@ -85,7 +84,7 @@ class Job:
     """
 
     branch: Branch
-    lowered: nn.Module
+    lowered: Shipped
     settings: Settings
     folder: Path
     step: Step

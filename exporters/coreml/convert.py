@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import coremltools as ct
 import numpy as np
 import torch
-from torch import nn
 
+from exporters.coreml.outputs import without
 from exporters.coreml.pads import Decision, graph_passes, installed
 from exporters.coreml.precision import compute_precision
+from exporters.lowering.fixed import at_length
+from exporters.lowering.shipped import Shipped
 from recipes.base.quiet import quiet
 from recipes.base.spec import Input, Precision, Variant
 
@@ -23,25 +25,31 @@ class Converted:
     pads: tuple[Decision, ...]
 
 
-def convert(
-    module: nn.Module, variant: Variant, *, precision: Precision = "mixed", size: int | None = None
-) -> Converted:
+def convert(module: Shipped, variant: Variant, *, precision: Precision = "mixed", size: int | None = None) -> Converted:
     """A lowered module as an ML program for iOS 16: one clip in, all outputs as float32.
 
     `size` fixes the input's last axis; without it that is free between the bounds of the configuration.
     """
+    if size:
+        module = at_length(module, variant.input.shape(1, size))
+    names = tuple(output.name for output in variant.outputs)
+    through = variant.coreml.float32_through
+    # What is inside becomes an output for as long as precisions are chosen: no pass can take it for something else.
+    inner = module.inner if precision == "mixed" else ()
     # Tracing, since torch.export cannot hold a free length for the pools' floor divisions, and coremltools' guide
     # still recommends it: https://apple.github.io/coremltools/docs-guides/source/convert-pytorch-workflow.html
     with quiet("coremltools"), torch.no_grad(), installed(variant.coreml.pads) as decisions:
-        traced = torch.jit.trace(module, torch.zeros(variant.input.shape(1, size or variant.input.default)))
+        traced = torch.jit.trace(
+            module.with_inner() if inner else module, torch.zeros(variant.input.shape(1, size or variant.input.default))
+        )
         model = ct.convert(
             traced,
             convert_to="mlprogram",
             inputs=[ct.TensorType(variant.input.name, _shape(variant.input, size), dtype=np.float32)],
-            outputs=[ct.TensorType(output.name, dtype=np.float32) for output in variant.outputs],
+            outputs=[ct.TensorType(name, dtype=np.float32) for name in (*names, *inner)],
             minimum_deployment_target=DEPLOYMENT_TARGET,
-            compute_precision=compute_precision(precision, variant.coreml.float32_through),
-            pass_pipeline=graph_passes(),
+            compute_precision=compute_precision(precision, inner or tuple(name for name in names if name == through)),
+            pass_pipeline=without(inner, graph_passes()),
             skip_model_load=True,
         )
     return Converted(model, tuple(decisions))

@@ -6,6 +6,7 @@ in float32, and what normalises it too: at -100 dB neighbours in float16 are 0.0
 on everything becomes float16.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 import coremltools as ct
@@ -16,11 +17,11 @@ from recipes.base.spec import Precision
 _WEIGHTED = {"conv", "linear", "matmul"}
 
 
-def compute_precision(precision: Precision, float32_through: str | None) -> Any:
-    """coremltools' argument of that name; `float32_through` is the last output that `mixed` keeps in float32."""
+def compute_precision(precision: Precision, float32_through: Collection[str]) -> Any:
+    """coremltools' argument of that name; `float32_through` are the last outputs that `mixed` keeps in float32."""
     if precision == "fp32":
         return ct.precision.FLOAT32
-    if precision == "fp16" or float32_through is None:
+    if precision == "fp16" or not float32_through:
         return ct.precision.FLOAT16
     kept: set[str] = set()
 
@@ -33,9 +34,9 @@ def compute_precision(precision: Precision, float32_through: str | None) -> Any:
     return ct.transform.FP16ComputePrecision(op_selector=becomes_float16)
 
 
-def _front_end(block: Block, output: str) -> set[str]:
-    """Names of all operations that lead to the output, and of those that depend on these alone, up to the weights."""
-    kept = _makers(block, output)
+def _front_end(block: Block, outputs: Collection[str]) -> set[str]:
+    """Names of all operations that lead to the outputs, and of those that depend on these alone, up to the weights."""
+    kept = set().union(*(_makers(block, output) for output in outputs))
     for op in block.operations:
         makers = [var.op for var in _variables(op) if var.op is not None and var.op.op_type != "const"]
         if makers and op.op_type not in _WEIGHTED and all(maker.name in kept for maker in makers):

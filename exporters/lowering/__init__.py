@@ -3,10 +3,10 @@
 The faithful model is traced by torch.fx into a graph of layers: PyTorch's own modules and functions, with the weights
 in reach, still a module that runs, exports to ONNX and traces for Core ML like any other. (The graph of torch.export
 has operators with every size an expression, where a layer takes many nodes to find; exchanging modules without a graph
-sees no functions and no order.) `normal` gives everything one spelling. Then each rewrite looks for layers that meet
-its conditions, on weights and shapes and never on a name, and puts fewer or faster ones in their place; each is a
-module of its own, with its algebra. New weights are computed in float64 and rounded once. The faithful model is never
-changed.
+sees no functions and no order.) What only outputs need that do not ship goes first. `normal` gives everything one
+spelling. Then each rewrite looks for layers that meet its conditions, on weights and shapes and never on a name, and
+puts fewer or faster ones in their place; each is a module of its own, with its algebra. New weights are computed in
+float64 and rounded once. The faithful model is never changed.
 
 What a rewrite for one runtime alone would do has no place here, nor anything that a family alone knows.
 """
@@ -24,6 +24,7 @@ from exporters.lowering.fourier import factorise_dft
 from exporters.lowering.graph import finish, trace
 from exporters.lowering.normal import normalise
 from exporters.lowering.norms import fold_norms
+from exporters.lowering.outputs import add_marked, choose_outputs
 from exporters.lowering.pools import merge_pools
 from exporters.lowering.shipped import Shipped
 from recipes.base.spec import Variant
@@ -57,16 +58,21 @@ class Applied:
 class Lowered:
     """The module that is shipped, and what was done to make it."""
 
-    module: nn.Module
+    module: Shipped
     applied: tuple[Applied, ...]
 
 
-def shipped(model: nn.Module, variant: Variant) -> nn.Module:
+def shipped(model: nn.Module, variant: Variant) -> Shipped:
     """A model as exporters take it: the variant's input -> its outputs in order, in evaluation mode."""
-    return Shipped(model, tuple(output.name for output in variant.outputs)).eval()
+    names, through = _names(variant), variant.coreml.float32_through
+    return Shipped(model, names, () if through is None or through in names else (through,)).eval()
 
 
-def lower(model: nn.Module, variant: Variant) -> nn.Module:
+def _names(variant: Variant) -> tuple[str, ...]:
+    return tuple(output.name for output in variant.outputs)
+
+
+def lower(model: nn.Module, variant: Variant) -> Shipped:
     """As `shipped`, with the same answers, faster."""
     return lowered(model, variant).module
 
@@ -77,10 +83,13 @@ def lowered(model: nn.Module, variant: Variant, rewrites: Mapping[str, Rewrite] 
     Raises torch.fx.proxy.TraceError for a model that torch.fx cannot trace: a function whose Python depends on sizes
     is made one step of the graph by `torch.fx.wrap`.
     """
+    names, through = _names(variant), variant.coreml.float32_through
     graph = trace(model)
+    choose_outputs(graph, names, through)
     # Long enough that no inner axis is 1, and short: it is run once.
     size = max(variant.input.least, variant.input.default // 50)
     normalise(graph, torch.zeros(variant.input.shape(2, size)))
     applied = tuple(Applied(name, place) for name, rewrite in rewrites.items() for place in rewrite(graph))
+    inner = add_marked(graph, through)
     finish(graph)
-    return Lowered(shipped(graph, variant), applied)
+    return Lowered(Shipped(graph, names, inner).eval(), applied)

@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
+from exporters.lowering.bands import BandProduct
 from exporters.lowering.graph import same_kind
 from exporters.lowering.spectrum import Bands, find_bands
 
@@ -49,7 +50,10 @@ class WindowedDft:
 
 @dataclass(frozen=True)
 class Factors:
-    """`size` is N, `rows` P, and `columns` counts the q; `sums` are the s that are needed, `bins` (s, q) their bins."""
+    """`size` is N, `rows` P, and `columns` counts the q; `sums` are the s that are needed, `bins` (s, q) their bins.
+
+    From low frequencies to high, so that a band's bins are of a few neighbouring s.
+    """
 
     size: int
     rows: int
@@ -64,32 +68,29 @@ class Factors:
 
 
 class FactorisedBands(nn.Module):
-    """(batch, 1, samples) -> (batch, bands, frames), as `Bands` has it, for a windowed DFT."""
+    """(batch, 1, samples) -> (batch, bands, frames), as `Bands` has it, for a windowed DFT.
+
+    Convolutions are of an image one row high: ONNX Runtime has better ones for it than for one axis alone.
+    """
 
     def __init__(self, dft: WindowedDft, factors: Factors, bands: Bands) -> None:
         super().__init__()
-        self.factors, self.hop, self.taps = factors, bands.hop, len(dft.window)
-        rows = factors.rows
-        self.layout = same_kind(torch.eye(rows)[:, None], bands.real)
+        self.rows, self.hop, self.taps = factors.rows, bands.hop, len(dft.window)
+        self.layout = same_kind(torch.eye(self.rows)[:, None, None], bands.real)
         self.columns = same_kind(_column_kernels(dft, factors), bands.real)
-        waves = _waves(factors.sums, torch.arange(rows), rows)
-        # Each row r is there twice, as real and as imaginary part.
-        self.real = same_kind(torch.stack([waves.real, -waves.imag], dim=2).flatten(1), bands.real)
-        self.imaginary = same_kind(torch.stack([waves.imag, waves.real], dim=2).flatten(1), bands.real)
-        self.matrix = same_kind(_reordered(bands.matrix, dft, factors), bands.matrix)
+        self.sums = same_kind(_sums(factors), bands.real)
+        self.bands = BandProduct(_reordered(bands.matrix, dft, factors), len(factors.sums), bands.matrix)
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = self.factors.rows
-        if self.taps % rows:
-            x = F.pad(x, (0, -self.taps % rows))
-        x = F.conv1d(x, self.layout, stride=rows)
-        columns = F.conv1d(x, self.columns, stride=self.hop // rows, groups=rows)
+        if self.taps % self.rows:
+            x = F.pad(x, (0, -self.taps % self.rows))
+        x = F.conv2d(x[:, :, None], self.layout, stride=(1, self.rows))
+        columns = F.conv2d(x, self.columns, stride=(1, self.hop // self.rows), groups=self.rows)
         # (batch, rows * parts, columns * frames): what lies side by side in memory stays so. All sizes but the frames'
         # are numbers, so that no graph computes any and compilers know what they get.
-        columns = columns.reshape(columns.shape[0], 2 * rows, -1)
-        real, imaginary = self.real @ columns, self.imaginary @ columns
-        power = real * real + imaginary * imaginary
-        return self.matrix @ power.reshape(power.shape[0], self.matrix.shape[1], -1)
+        spectrum = self.sums @ columns.reshape(columns.shape[0], 2 * self.rows, -1)
+        squares = spectrum * spectrum
+        return self.bands(squares.reshape(squares.shape[0], len(self.sums) // 2, 2, -1).sum(dim=2))
 
 
 def factorise_dft(graph: GraphModule) -> Iterator[str]:
@@ -152,17 +153,26 @@ def _factors(size: int, rows: int, used: Tensor) -> Factors:
     columns = size // rows // 2 + 1
     bins = torch.arange(rows)[:, None] * (size // rows) + torch.arange(columns)
     bins = torch.minimum(bins, size - bins)
-    needed = torch.isin(bins, used).any(dim=1)
-    return Factors(size, rows, columns, needed.nonzero()[:, 0], bins[needed])
+    needed = torch.isin(bins, used).any(dim=1).nonzero()[:, 0]
+    upwards = needed[bins[needed].sum(dim=1).argsort()]
+    return Factors(size, rows, columns, upwards, bins[upwards])
 
 
 def _column_kernels(dft: WindowedDft, factors: Factors) -> Tensor:
-    """(rows * 2 * columns, 1, taps / rows): the window and W^(q n) for all n of a row."""
+    """(rows * 2 * columns, 1, 1, taps / rows): the window and W^(q n) for all n of a row."""
     rows, columns = factors.rows, factors.columns
     window = F.pad(dft.window, (0, -len(dft.window) % rows))
     kernels = window * _waves(torch.arange(columns), torch.arange(len(window)), dft.size)
     by_row = kernels.reshape(columns, -1, rows).permute(2, 0, 1)
-    return torch.stack([by_row.real, by_row.imag], dim=1).reshape(rows * 2 * columns, 1, -1)
+    return torch.stack([by_row.real, by_row.imag], dim=1).reshape(rows * 2 * columns, 1, 1, -1)
+
+
+def _sums(factors: Factors) -> Tensor:
+    """(s * 2, rows * 2): real and imaginary parts of exp(-2 pi i r s / P), of each s from those of each row r."""
+    waves = _waves(factors.sums, torch.arange(factors.rows), factors.rows)
+    real = torch.stack([waves.real, -waves.imag], dim=2).flatten(1)
+    imaginary = torch.stack([waves.imag, waves.real], dim=2).flatten(1)
+    return torch.stack([real, imaginary], dim=1).flatten(0, 1)
 
 
 def _reordered(matrix: Tensor, dft: WindowedDft, factors: Factors) -> Tensor:

@@ -13,6 +13,9 @@ from torch.fx import GraphModule, Interpreter, Node, symbolic_trace
 
 Function = Callable[..., object]
 
+# In a node's `meta`: see `exporters.lowering.outputs`.
+MARK = "float32_through"
+
 
 def trace(model: nn.Module) -> GraphModule:
     """The graph of a model in evaluation mode; PyTorch's own layers are its leaves.
@@ -134,18 +137,27 @@ def call_behind(node: Node, function: Function, *arguments: Any) -> Node:
 
 def take_over(new: Node, old: Node) -> None:
     """All users of `old` read `new` instead, and what only it needed goes."""
-    if "shape" in old.meta:
-        new.meta["shape"] = old.meta["shape"]
+    for key in ("shape", MARK):
+        if key in old.meta:
+            new.meta[key] = old.meta[key]
+    old.meta.pop(MARK, None)
     old.replace_all_uses_with(new, delete_user_cb=lambda user: user is not new)
     drop(old)
 
 
+def marked(node: Node) -> bool:
+    return MARK in node.meta
+
+
 def drop(node: Node) -> None:
-    """Take out a node that nothing reads, and what only it needed."""
+    """Take out a node that nothing reads, and what only it needed; its mark goes to what it was made of."""
     if node._erased or node.users or node.op in ("placeholder", "output"):
         return
     inputs = node.all_input_nodes
     node.graph.erase_node(node)
+    for maker in inputs:
+        if marked(node) and maker.op != "get_attr":
+            maker.meta[MARK] = True
     for maker in inputs:
         drop(maker)
 

@@ -99,10 +99,15 @@ def parse(text: str, origin: str, family: Said | None = None) -> Variant:
     data = {key: _listed(whole, key) if key in BY_NAME else value.plain() for key, value in whole.mapping().items()}
     try:
         # JSON is the mode in which pydantic is strict about types and still takes lists and mappings for dataclasses.
-        return TypeAdapter(_variant_type(whole)).validate_json(json.dumps(data))
+        variant = TypeAdapter(_variant_type(whole)).validate_json(json.dumps(data))
     except ValidationError as error:
         complaints = [_complaint(whole, item["loc"], item["msg"]) for item in error.errors()]
         raise UserError("; ".join(complaints)) from None
+    # Of a variant whose files give fewer outputs this need not hold.
+    known = [output.name for output in variant.outputs]
+    if unknown := next((name for name in variant.inside() if name not in known), None):
+        raise whole.error((), f"names the output {unknown!r}, which is not among {', '.join(known)}")
+    return variant
 
 
 def _shared(own: Said, family: Said | None) -> Iterator[Said]:

@@ -19,7 +19,8 @@ class Facts:
     """Enough to run an artifact on sound and to name its classes, without any other file.
 
     `least_size` is the least size of the input's last axis, `scores` the output that ranks the classes, `scores_kind`
-    what it is. `peak` is that of `recipes.base.spec.Preparation`, None where sound is fed as it is.
+    what it is, both None where the artifact does not give it. `peak` is that of `recipes.base.spec.Preparation`, None
+    where sound is fed as it is.
     """
 
     model_type: str
@@ -28,8 +29,8 @@ class Facts:
     checkpoint_sha256: str
     sample_rate: int
     least_size: int
-    scores: str
-    scores_kind: str
+    scores: str | None
+    scores_kind: str | None
     labels: tuple[str, ...]
     author: str
     license: str
@@ -53,7 +54,7 @@ def facts_of(variant: Variant, weights: Weights, checkpoint_sha256: str, labels:
         sample_rate=variant.sample_rate,
         least_size=variant.input.least,
         scores=variant.scores,
-        scores_kind=next(output.kind for output in variant.outputs if output.name == variant.scores),
+        scores_kind=next((output.kind for output in variant.outputs if output.name == variant.scores), None),
         labels=labels,
         author=variant.author if published else f"{weights} weights in the architecture of {variant.author}",
         license=licence(variant, weights),
@@ -80,6 +81,8 @@ def from_strings(values: Mapping[str, str], origin: str) -> Facts:
         if values["weights"] not in get_args(Weights):
             raise ValueError(values["weights"])
         labels = json.loads(values["labels"])
+        if ("scores" in values) != ("scores_kind" in values):
+            raise ValueError("one of scores and scores_kind without the other")
         return Facts(
             model_type=values["model_type"],
             variant=values["variant"],
@@ -87,8 +90,8 @@ def from_strings(values: Mapping[str, str], origin: str) -> Facts:
             checkpoint_sha256=values["checkpoint_sha256"],
             sample_rate=int(values["sample_rate"]),
             least_size=int(values["least_size"]),
-            scores=values["scores"],
-            scores_kind=values["scores_kind"],
+            scores=values.get("scores"),
+            scores_kind=values.get("scores_kind"),
             labels=tuple(str(label) for label in labels),
             author=values["author"],
             license=values["license"],

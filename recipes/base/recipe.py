@@ -96,7 +96,7 @@ def faithful_model(variant: Variant, state: dict[str, Tensor]) -> nn.Module:
 
 
 def renamed(model: nn.Module, names: Mapping[str, str]) -> nn.Module:
-    """The model with outputs called otherwise, by the names that they have."""
+    """The model with outputs called otherwise, by the names that they have; one whose name another takes is gone."""
     from torch import nn
 
     class Renamed(nn.Module):
@@ -105,7 +105,9 @@ def renamed(model: nn.Module, names: Mapping[str, str]) -> nn.Module:
             self.model = model
 
         def forward(self, x: Tensor) -> dict[str, Tensor]:
-            return {names.get(name, name): value for name, value in self.model(x).items()}
+            outputs = self.model(x)
+            taken = {new for old, new in names.items() if old in outputs}
+            return {names.get(name, name): outputs[name] for name in outputs if name in names or name not in taken}
 
     return Renamed().eval() if names else model
 

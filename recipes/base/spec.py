@@ -1,7 +1,7 @@
 """What a variant is: plain dataclasses, filled from `configs/FAMILY/VARIANT.yaml` and shared by all packages."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from math import isfinite
 from typing import Annotated, Any, Literal, TypeVar
@@ -156,8 +156,8 @@ class PadOverride:
 class CoreML:
     """What only the Core ML conversion needs to know."""
 
-    # The output up to which `mixed` stays float32: powers of loud and of silent sound leave float16's range. None
-    # where the model is fed something that is past all that.
+    # The output up to which `mixed` stays float32, whether files give it or not: powers of loud and of silent sound
+    # leave float16's range. None where the model is fed something that is past all that.
     float32_through: Name | None
     pads: dict[str, PadOverride] = Field(default_factory=dict)
 
@@ -207,8 +207,8 @@ class Variant:
     # What the network behind the front end may be fed instead: outputs, of the same names.
     alternative_inputs: tuple[Input, ...] = ()
     outputs: Annotated[tuple[Output, ...], Field(min_length=1)]
-    # The output whose last axis `convert run` ranks.
-    scores: Name
+    # The output whose last axis `convert run` ranks; None where that is not given.
+    scores: Name | None
     coreml: CoreML
     default: bool = False
 
@@ -218,9 +218,10 @@ class Variant:
         names = [output.name for output in self.outputs]
         if len(set(names)) != len(names):
             raise ValueError("has two outputs of one name")
-        for wanted in (self.scores, self.coreml.float32_through, *(tensor.name for tensor in self.alternative_inputs)):
-            if wanted is not None and wanted not in names:
-                raise ValueError(f"names the output {wanted!r}, which is not among {', '.join(names)}")
+        if self.scores is None:
+            return
+        if self.scores not in names:
+            raise ValueError(f"names the output {self.scores!r}, which is not among {', '.join(names)}")
         (ranked,) = (output for output in self.outputs if output.name == self.scores)
         if ranked.kind not in SCORES or ranked.axes[-1] != self.classes:
             raise ValueError(f"ranks {self.scores!r}, which is no probability or logit of {self.classes} classes")
@@ -229,16 +230,41 @@ class Variant:
         """Those of the front end, by name; none where the network takes sound as it is."""
         return {}
 
+    def inside(self) -> tuple[str, ...]:
+        """Names of what the network makes and something needs, though it may be no output.
+
+        These are its alternative inputs, and where float32 may end.
+        """
+        through = self.coreml.float32_through
+        names = [tensor.name for tensor in self.alternative_inputs] + ([] if through is None else [through])
+        return tuple(dict.fromkeys(names))
+
+    def giving(self, names: Collection[str]) -> "Variant":
+        """The variant with these outputs alone, in the order that it has them.
+
+        Raises UserError for a name that is no output.
+        """
+        known = [output.name for output in self.outputs]
+        if (unknown := next((name for name in names if name not in known), None)) is not None:
+            raise UserError(f"{self.name} has no output {unknown!r}; choose from {', '.join(known)}")
+        return replace(
+            self,
+            outputs=tuple(output for output in self.outputs if output.name in names),
+            scores=self.scores if self.scores in names else None,
+        )
+
     def fed_by(self, name: str) -> "Variant":
         """The variant as it is when fed the input of that name: what it is fed, it does not give.
 
-        Raises UserError for a name that is no input.
+        Raises UserError for a name that is no input, and where nothing is left to give.
         """
         if name == self.input.name:
             return replace(self, alternative_inputs=())
         for tensor in self.alternative_inputs:
             if tensor.name == name:
                 outputs = tuple(output for output in self.outputs if output.name != name)
+                if not outputs:
+                    raise UserError(f"{self.name} gives no {name} when it is fed that; choose another output too")
                 coreml = self.coreml
                 if coreml.float32_through == name:
                     coreml = replace(coreml, float32_through=None)
@@ -249,7 +275,8 @@ class Variant:
     def renamed(self, names: Mapping[str, str]) -> "Variant":
         """The variant with tensors called otherwise, by the names that they have; what is an input too stays the same.
 
-        Raises UserError for a name that no tensor has, one that Core ML cannot have, and one that two would have.
+        Raises UserError for a name that no tensor has, one that Core ML cannot have, and one that two would have,
+        of which one may be inside.
         """
         known = [self.input.name, *(output.name for output in self.outputs)]
         for old, new in names.items():
@@ -257,7 +284,7 @@ class Variant:
                 raise UserError(f"{self.name} has no tensor {old!r} to rename; it has {', '.join(known)}")
             if not re.fullmatch(NAME, new):
                 raise UserError(f"{new!r} cannot name a tensor: take letters, digits and _, and no digit first")
-        called = [names.get(name, name) for name in known]
+        called = [names.get(name, name) for name in dict.fromkeys((*known, *self.inside()))]
         if twice := next((name for name in called if called.count(name) > 1), None):
             raise UserError(f"two tensors would be called {twice!r}; give each a name of its own")
         through = self.coreml.float32_through
@@ -266,7 +293,7 @@ class Variant:
             input=_renamed(self.input, names),
             alternative_inputs=tuple(_renamed(tensor, names) for tensor in self.alternative_inputs),
             outputs=tuple(_renamed(output, names) for output in self.outputs),
-            scores=names.get(self.scores, self.scores),
+            scores=self.scores and names.get(self.scores, self.scores),
             coreml=replace(self.coreml, float32_through=through and names.get(through, through)),
         )
 

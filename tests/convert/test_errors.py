@@ -22,6 +22,22 @@ Convert = Callable[..., Any]
     [
         (["recipe", "nonsense"], "there is no recipe 'nonsense'; `convert list` shows all"),
         (["recipe", "pann", "--atol", "scores:1"], "there is no output 'scores'; the outputs are clipwise, "),
+        (
+            ["recipe", "pann", "--output", "scores"],
+            "mobilenetv1 has no output 'scores'; choose from clipwise, embedding, ",
+        ),
+        (["recipe", "pann", "--output", ""], "mobilenetv1 has no output ''; choose from clipwise, "),
+        (
+            ["recipe", "pann", "--output", "clipwise", "--atol", "framewise:1"],
+            "no output 'framewise'; the outputs are clip",
+        ),
+        (["recipe", "pann", "--output", "clipwise", "--output-name", "melspec:x"], "has no tensor 'melspec' to rename"),
+        (
+            ["recipe", "pann", "--output", "clipwise", "--output-name", "melspec"],
+            "two tensors would be called 'melspec'",
+        ),
+        (["recipe", "mn04_as", "--output", "melspec", "--input", "melspec"], "gives no melspec when it is fed that"),
+        (["recipe", "eat", "--output", "embedding"], "has no output 'embedding'; choose from logits"),
         (["recipe", "pann", "--atol", "-1"], "--atol -1: give a number of 0 or more"),
         (["recipe", "pann", "--atol", "clipwise:-1"], "--atol clipwise:-1: give a number"),
         (["recipe", "pann", "--atol", "clipwise"], "--atol clipwise: give a number"),

@@ -408,9 +408,11 @@ def test_what_no_artifact_is_fed_has_no_file(folder: Path) -> None:
 def test_bad_arrays_are_refused(kept: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = kept / "reference" / "long.melspec.npy"
     good = np.load(path)
-    for bad in (good + 1, good[:, :-1], good.astype(np.float64), good.T):
+    for bad in (good + 1, good[:, :-1], good.T):
         np.save(path, bad)
         assert "long.melspec.npy holds other values than reference.json does" in _refusal(kept)
+    np.save(path, good.astype(np.float64))
+    assert "long.melspec.npy is float64 and not float32" in _refusal(kept)
     np.save(path, np.array([{}]), allow_pickle=True)
     assert "no NumPy file" in _refusal(kept)
     stride = json.loads((kept / "reference.json").read_text())["cases"][0]["outputs"]["melspec"]["stride"]
@@ -439,6 +441,63 @@ def test_an_array_of_another_folder_is_no_name(kept: Path) -> None:
         data["cases"][0]["outputs"]["melspec"]["file"] = "../long.melspec.npy"
 
     assert "melspec, file" in _tampered(kept, elsewhere)
+
+
+@pytest.fixture
+def inside(tmp_path: Path) -> Path:
+    """A folder some artifact of which is fed `melspec`, which none gives."""
+    fed = replace(VARIANT.input, name="melspec", axes=("batch", 1, MELS, "frames"))
+    variant = replace(VARIANT, alternative_inputs=(fed,)).giving(["clipwise"])
+    head = reference.header(
+        variant, weights="synthetic", checkpoint="weights.pth", sha256="0" * 64, versions={}, fed=["melspec"]
+    )
+    reference.write(tmp_path, head, cases(), _clipwise_and_melspec, ["melspec"])
+    return tmp_path
+
+
+def _clipwise_and_melspec(inputs: Arrays) -> Arrays:
+    outputs = run(inputs)
+    return {"clipwise": outputs["clipwise"], "melspec": outputs["melspec"].transpose(0, 2, 1)}
+
+
+def test_what_is_fed_and_not_given_is_no_output(inside: Path) -> None:
+    found = reference.read(inside)
+    assert [port.name for port in found.header.outputs] == ["clipwise"]
+    assert [(port.name, port.axes) for port in found.header.inner] == [("melspec", ("batch", 1, MELS, "frames"))]
+    for case in found.cases:
+        assert list(case.expected) == ["clipwise"]
+        expected = _clipwise_and_melspec(dict(case.inputs))["melspec"]
+        np.testing.assert_array_equal(case.inner["melspec"], expected[:, None])
+    entry = json.loads((inside / "reference.json").read_text())["cases"][1]
+    assert entry["inner"] == {"melspec": {"shape": [2, 1, MELS, 5], "file": "reference/two.melspec.npy"}}
+
+
+def test_bad_arrays_inside_are_refused(inside: Path) -> None:
+    path = inside / "reference" / "two.melspec.npy"
+    good = np.load(path)
+    for bad, part in (
+        (good[..., :-1], "two.melspec.npy has the shape"),
+        (good[:, 0], "two.melspec.npy has the shape"),
+        (good.astype(np.float64), "is float64 and not float32"),
+        (good * np.float32(np.nan), "NaN or infinite"),
+    ):
+        np.save(path, bad)
+        assert part in _refusal(inside)
+    path.unlink()
+    assert "is missing" in _refusal(inside)
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (lambda d: d.pop("inner"), "has inside melspec, where the header has nothing"),
+        (lambda d: d["cases"][0].pop("inner"), "has inside nothing, where the header has melspec"),
+        (lambda d: d["cases"][0]["inner"]["melspec"].update(file="../a.npy"), "melspec, file"),
+        (lambda d: d["inner"][0].update(axes=["batch", 1, MELS + 1, "frames"]), "the shapes do not fit the axes"),
+    ],
+)
+def test_a_header_that_says_otherwise_is_refused(inside: Path, change: Callable[[Any], Any], part: str) -> None:
+    assert part in _tampered(inside, change)
 
 
 def test_bad_sounds_are_refused(folder: Path) -> None:

@@ -144,6 +144,9 @@ def test_what_a_file_is_fed_is_there_whole(pann: Any) -> None:
     (case,) = fed([whole], tensor)
     assert list(case.expected) == ["clipwise"]
     np.testing.assert_array_equal(case.inputs["melspec"], melspec)
+    (case,) = fed([Case("a", {}, {"clipwise": melspec[:, 0]}, {"melspec": melspec})], tensor)
+    assert list(case.expected) == ["clipwise"]
+    np.testing.assert_array_equal(case.inputs["melspec"], melspec)
     with pytest.raises(UserError, match="case a: holds melspec in part"):
         fed([replace(whole, expected={"melspec": Sampled.of(melspec, 2)})], tensor)
 

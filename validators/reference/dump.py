@@ -16,8 +16,20 @@ from validators.reference.format import FILE, SOUNDS, Checkpoint, Header, InputP
 Run = Callable[[dict[str, NDArray[np.float32]]], Arrays]
 
 
-def header(variant: Variant, *, weights: Weights, checkpoint: str, sha256: str, versions: Mapping[str, str]) -> Header:
-    """What a reference says of its model; `checkpoint` is the file's name without folders."""
+def header(
+    variant: Variant,
+    *,
+    weights: Weights,
+    checkpoint: str,
+    sha256: str,
+    versions: Mapping[str, str],
+    fed: Collection[str] = (),
+) -> Header:
+    """What a reference says of its model; `checkpoint` is the file's name without folders.
+
+    Some artifacts are fed the alternative inputs in `fed`.
+    """
+    given = [output.name for output in variant.outputs]
     return Header(
         family=variant.family,
         variant=variant.name,
@@ -28,29 +40,40 @@ def header(variant: Variant, *, weights: Weights, checkpoint: str, sha256: str, 
         versions=dict(versions),
         input=InputPort(variant.input.name, variant.input.axes),
         outputs=tuple(OutputPort(output.name, output.axes, output.kind) for output in variant.outputs),
+        inner=tuple(
+            InputPort(tensor.name, tensor.axes)
+            for tensor in variant.alternative_inputs
+            if tensor.name in fed and tensor.name not in given
+        ),
     )
 
 
 def write(folder: Path, head: Header, cases: Sequence[SoundCase], run: Run, keep: Collection[str] = ()) -> None:
     """Runs every case and writes `reference.json` and `reference/*.wav` into the folder; same input, same bytes.
 
-    `run` is the faithful model: {input name: array} to the outputs that the header names, float32. The
-    outputs in `keep`, which some artifact is fed, are written whole to `reference/*.npy` as well.
+    `run` is the faithful model: {input name: array} to what the header names as outputs and inner, float32. The
+    outputs in `keep`, which some artifact is fed, are written whole to `reference/*.npy` as well, and so is all that is
+    inner, in the shape in which it is fed.
     Raises UserError for two cases of one name, answers that are not finite, and more sound than fits the file.
     """
     _refuse_doubles(cases)
-    answered = [
-        Answered(
-            case.name,
-            case.description,
-            case.whole,
-            _shape(case, head),
-            _files(case),
-            {name: f"{SOUNDS}/{case.name}.{name}.npy" for name in keep},
-            _answers(case, head, run),
+    whole = dict.fromkeys((*keep, *(port.name for port in head.inner)))
+    answered = []
+    for case in cases:
+        outputs = _answers(case, head, run)
+        inner = {port.name: _as_fed(outputs.pop(port.name), port) for port in head.inner}
+        answered.append(
+            Answered(
+                case.name,
+                case.description,
+                case.whole,
+                _shape(case, head),
+                _files(case),
+                {name: f"{SOUNDS}/{case.name}.{name}.npy" for name in whole},
+                outputs,
+                inner,
+            )
         )
-        for case in cases
-    ]
     content = encode(head, answered)
     (folder / SOUNDS).mkdir(parents=True, exist_ok=True)
     for case in cases:
@@ -58,7 +81,7 @@ def write(folder: Path, head: Header, cases: Sequence[SoundCase], run: Run, keep
             wav.write(folder / path, row, head.sample_rate)
     for answer in answered:
         for name, file in answer.kept.items():
-            np.save(folder / file, answer.outputs[name])
+            np.save(folder / file, {**answer.outputs, **answer.inner}[name])
     (folder / FILE).write_bytes(content)
 
 
@@ -71,9 +94,10 @@ def _refuse_doubles(cases: Sequence[SoundCase]) -> None:
         seen.add(case.name.lower())
 
 
-def _answers(case: SoundCase, head: Header, run: Run) -> Arrays:
-    outputs = run({head.input.name: case.waveform.reshape(_shape(case, head))})
-    if outputs.keys() != (wanted := {output.name for output in head.outputs}):
+def _answers(case: SoundCase, head: Header, run: Run) -> dict[str, NDArray[np.float32]]:
+    outputs = run({head.input.name: _as_fed(case.waveform, head.input)})
+    wanted = [*(port.name for port in head.outputs), *(port.name for port in head.inner)]
+    if outputs.keys() != set(wanted):
         raise ValueError(f"the model gave {sorted(outputs)}, and the header names {sorted(wanted)}")
     for name, array in outputs.items():
         if array.dtype != np.float32 or array.size == 0:
@@ -83,13 +107,18 @@ def _answers(case: SoundCase, head: Header, run: Run) -> Arrays:
                 f"case {case.name}: the model answers NaN or infinity in {name!r}, which nothing can be compared "
                 f"with; are the weights in {head.checkpoint.file} damaged?"
             )
-    return {output.name: outputs[output.name] for output in head.outputs}
+    return {name: outputs[name] for name in wanted}
 
 
 def _shape(case: SoundCase, head: Header) -> tuple[int, ...]:
     """Of the input: axes of size 1 may stand between the batch and the samples."""
-    batch, samples = case.waveform.shape
-    return (batch, *(axis for axis in head.input.axes[1:-1] if isinstance(axis, int)), samples)
+    return _as_fed(case.waveform, head.input).shape
+
+
+def _as_fed(array: NDArray[np.float32], port: InputPort) -> NDArray[np.float32]:
+    """With the axes of a fixed size that the input has between its first and its last."""
+    between = (axis for axis in port.axes[1:-1] if isinstance(axis, int))
+    return array.reshape(array.shape[0], *between, array.shape[-1])
 
 
 def _files(case: SoundCase) -> list[str]:

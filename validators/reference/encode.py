@@ -3,7 +3,7 @@
 import json
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import gcd, prod
 
 import numpy as np
@@ -23,7 +23,7 @@ _LEAST_BYTES_PER_NUMBER = 4
 class Answered:
     """A case with the model's answers. `whole` keeps every element; of other cases as many as there is room for.
 
-    `kept` names the files that hold outputs whole, by output.
+    `kept` names the files that hold outputs whole, by output. `inner` are arrays that such files alone hold.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Answered:
     files: list[str]
     kept: Mapping[str, str]
     outputs: Arrays
+    inner: Arrays = field(default_factory=dict)
 
 
 def encode(head: Header, answered: Sequence[Answered], most_bytes: int = MOST_BYTES) -> bytes:
@@ -95,7 +96,8 @@ def _stride(shape: tuple[int, ...], level: int) -> int:
 
 
 def _assembled(head: Header, lines: Sequence[bytes]) -> bytes:
-    top = json.dumps({"schema": SCHEMA, **asdict(head)}, indent=1, ensure_ascii=False, allow_nan=False)
+    said = {key: value for key, value in asdict(head).items() if key != "inner" or value}
+    top = json.dumps({"schema": SCHEMA, **said}, indent=1, ensure_ascii=False, allow_nan=False)
     opening = top.removesuffix("\n}").encode() + b',\n "cases": [\n'
     return opening + b",\n".join(lines) + b"\n ]\n}\n"
 
@@ -110,6 +112,9 @@ def _line(head: Header, case: Answered, level: int) -> bytes:
         _output(name, Sampled.of(array, _stride(array.shape, level)), case.kept.get(name))
         for name, array in case.outputs.items()
     ]
+    if case.inner:
+        inner = {name: {"shape": array.shape, "file": case.kept[name]} for name, array in case.inner.items()}
+        facts["inner"] = inner
     opening = json.dumps(facts, ensure_ascii=False).removesuffix("}")
     return f'{opening}, "outputs": {{{", ".join(outputs)}}}}}'.encode()
 

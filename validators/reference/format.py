@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recipes.base.spec import STRICT, Kind, Name, Weights
+from recipes.base.spec import NAME, STRICT, Kind, Name, Weights
 
 SCHEMA = "soundport.reference/1"
 FILE = "reference.json"
@@ -13,6 +13,7 @@ SOUNDS = "reference"
 MOST_BYTES = 5_000_000
 
 _CASE = r"[A-Za-z0-9_-]+"
+_ARRAY = rf"^{SOUNDS}/{_CASE}\.{NAME}\.npy$"
 _Size = Annotated[int, Field(gt=0)]
 _Axes = Annotated[tuple[Name | _Size, ...], Field(min_length=1)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -50,6 +51,8 @@ class Header:
     versions: dict[str, str]
     input: InputPort
     outputs: Annotated[tuple[OutputPort, ...], Field(min_length=1)]
+    # What some artifact is fed and none gives.
+    inner: tuple[InputPort, ...] = ()
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -70,7 +73,15 @@ class Values:
     shape: Annotated[tuple[_Size, ...], Field(min_length=1)]
     stride: _Size
     values: list[_Finite]
-    file: Annotated[str, Field(pattern=rf"^{SOUNDS}/{_CASE}\.[a-z0-9_]+\.npy$")] | None = None
+    file: Annotated[str, Field(pattern=_ARRAY)] | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class Whole:
+    """An array that some artifact is fed, in a NumPy file."""
+
+    shape: Annotated[tuple[_Size, ...], Field(min_length=2)]
+    file: Annotated[str, Field(pattern=_ARRAY)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -79,6 +90,7 @@ class CaseEntry:
     description: str
     input: dict[str, Sounds]
     outputs: dict[str, Values]
+    inner: dict[str, Whole] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

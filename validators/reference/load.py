@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from math import prod
 from pathlib import Path
 from tokenize import TokenError
@@ -24,7 +24,7 @@ class ReferenceCase(Case):
     """Inputs, and the outputs expected of them, sampled where they would be too long."""
 
     expected: Mapping[str, Sampled]
-    description: str
+    description: str = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,29 @@ def _case(path: Path, header: Header, case: CaseEntry) -> ReferenceCase:
             f"{where}: has the input {', '.join(case.input)} and the outputs {', '.join(case.outputs)}, "
             f"where the header has {header.input.name} and {', '.join(sorted(ports))}; make the folder again"
         )
+    if case.inner.keys() != (inner := {port.name for port in header.inner}):
+        raise UserError(
+            f"{where}: has inside {', '.join(case.inner) or 'nothing'}, where the header has "
+            f"{', '.join(sorted(inner)) or 'nothing'}; make the folder again"
+        )
     sounds = case.input[header.input.name]
-    shapes = {header.input.name: tuple(sounds.shape), **{name: entry.shape for name, entry in case.outputs.items()}}
-    faults = axis_faults(shapes, [header.input, *header.outputs])
+    shapes = {header.input.name: tuple(sounds.shape)}
+    shapes |= {name: entry.shape for name, entry in case.outputs.items()}
+    shapes |= {name: entry.shape for name, entry in case.inner.items()}
+    faults = axis_faults(shapes, [header.input, *header.outputs, *header.inner])
     if any(faults.values()):
         listed = "; ".join(f"{name}: {fault}" for name, found in faults.items() for fault in found)
         raise UserError(f"{where}: the shapes do not fit the axes: {listed}; make the folder again")
     expected = {name: read_values(path.parent, f"{where}: {name}", entry) for name, entry in case.outputs.items()}
     waveform = _waveform(path.parent, where, sounds, header.sample_rate)
-    return ReferenceCase(case.name, {header.input.name: waveform}, expected, case.description)
+    held = {name: _whole(path.parent, f"{where}: {name}", entry.file) for name, entry in case.inner.items()}
+    for name, array in held.items():
+        if array.shape != case.inner[name].shape:
+            raise UserError(
+                f"{where}: {name}: {case.inner[name].file} has the shape {list(array.shape)}, and {FILE} says "
+                f"{list(case.inner[name].shape)}; make the folder again"
+            )
+    return ReferenceCase(case.name, {header.input.name: waveform}, expected, held, description=case.description)
 
 
 def read_values(folder: Path, where: str, entry: Values) -> Sampled:
@@ -101,18 +115,25 @@ def read_values(folder: Path, where: str, entry: Values) -> Sampled:
     sampled = _sampled(where, entry)
     if entry.file is None:
         return sampled
+    whole = _whole(folder, where, entry.file)
+    kept = Sampled.of(whole, entry.stride)
+    if kept.shape != sampled.shape or not np.array_equal(kept.values, sampled.values):
+        raise UserError(f"{where}: {entry.file} holds other values than {FILE} does; make the folder again")
+    return Sampled.of(whole)
+
+
+def _whole(folder: Path, where: str, name: str) -> NDArray[np.float32]:
     try:
-        with _inside(folder, where, entry.file).open("rb") as file:
+        with _inside(folder, where, name).open("rb") as file:
             # Not np.load, which takes archives too. What is no header makes it raise what Python's tokenizer does.
             whole = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError, OverflowError, TokenError):
-        raise UserError(f"{where}: {entry.file} is missing or no NumPy file; make the folder again") from None
-    kept = Sampled.of(whole, entry.stride)
-    if whole.dtype != np.float32 or kept.shape != sampled.shape or not np.array_equal(kept.values, sampled.values):
-        raise UserError(f"{where}: {entry.file} holds other values than {FILE} does; make the folder again")
+        raise UserError(f"{where}: {name} is missing or no NumPy file; make the folder again") from None
+    if whole.dtype != np.float32:
+        raise UserError(f"{where}: {name} is {whole.dtype} and not float32; make the folder again")
     if not np.isfinite(whole).all():
-        raise UserError(f"{where}: {entry.file} has values that are NaN or infinite; make the folder again")
-    return Sampled.of(whole)
+        raise UserError(f"{where}: {name} has values that are NaN or infinite; make the folder again")
+    return np.asarray(whole)
 
 
 def _inside(folder: Path, where: str, file: str) -> Path:

@@ -10,6 +10,7 @@ import torch
 from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY
 
 from exporters.coreml.convert import convert
+from exporters.lowering import shipped
 from recipes.base.sound import rich
 from validators.runners.coreml import open_float32, open_stored
 from validators.runners.pytorch import answers
@@ -95,11 +96,11 @@ def test_a_conversion_leaves_no_trace_in_coremltools_or_the_module(pann: Any) ->
             super().__init__()
             self.scale = torch.nn.Parameter(torch.ones(1), requires_grad=False)
 
-        def forward(self, waveform: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        def forward(self, waveform: torch.Tensor) -> dict[str, torch.Tensor]:
             padded = torch.nn.functional.pad(waveform[:, None], (3, 3), mode="reflect")
-            return tuple(padded * self.scale + place for place in range(5))
+            return {output.name: padded * self.scale + place for place, output in enumerate(pann.outputs)}
 
-    module = Tiny().eval()
+    module = shipped(Tiny(), pann)
     before = dict(_TORCH_OPS_REGISTRY.name_to_func_mapping)
     convert(module, pann, precision="mixed", size=9920)
     assert _TORCH_OPS_REGISTRY.name_to_func_mapping == before

@@ -121,5 +121,7 @@ def test_an_output_that_is_not_there_is_no_front_end() -> None:
 
     with pytest.raises(ValueError, match="the program has no output 'melspec'"):
         ct.convert(
-            program, minimum_deployment_target=ct.target.iOS16, compute_precision=compute_precision("mixed", "melspec")
+            program,
+            minimum_deployment_target=ct.target.iOS16,
+            compute_precision=compute_precision("mixed", ("melspec",)),
         )

@@ -25,6 +25,34 @@ def test_tensors_are_called_as_asked() -> None:
     assert MN.renamed({}) == MN
 
 
+def test_outputs_are_chosen_in_the_order_of_the_variant() -> None:
+    chosen = MN.giving(["melspec", "logits"])
+    assert [output.name for output in chosen.outputs] == ["logits", "melspec"]
+    assert (chosen.scores, chosen.fed_by("melspec").scores) == ("logits", "logits")
+    assert MN.giving(["melspec", "embedding", "logits"]) == MN
+    assert chosen.with_classes(3).outputs[0].axes == ("batch", 3)
+
+
+def test_what_is_left_out_is_neither_ranked_nor_renamed() -> None:
+    chosen = MN.giving(["embedding"])
+    assert (chosen.scores, chosen.coreml.float32_through) == (None, "melspec")
+    called = chosen.renamed({"embedding": "logits"})
+    assert (called.scores, [output.name for output in called.outputs]) == (None, ["logits"])
+    with pytest.raises(UserError, match="has no tensor 'logits' to rename; it has waveform, embedding"):
+        chosen.renamed({"logits": "scores"})
+    with pytest.raises(UserError, match="two tensors would be called 'melspec'"):
+        chosen.renamed({"embedding": "melspec"})
+
+
+def test_outputs_that_cannot_be_chosen() -> None:
+    with pytest.raises(UserError, match="mn04_as has no output 'scores'; choose from logits, embedding, melspec"):
+        MN.giving(["logits", "scores"])
+    with pytest.raises(UserError, match="mn04_as gives no melspec when it is fed that; choose another output too"):
+        MN.giving(["melspec"]).fed_by("melspec")
+    with pytest.raises(ValidationError, match="names the output 'logits', which is not among embedding"):
+        replace(MN.giving(["embedding"]), scores="logits")
+
+
 @pytest.mark.parametrize(
     ("names", "part"),
     [
@@ -54,6 +82,11 @@ def test_a_model_answers_under_the_names_asked_for() -> None:
 
     outputs = renamed(Two(), {"twice": "output", "waveform": "images"})(torch.ones(1))
     assert {name: value.item() for name, value in outputs.items()} == {"once": 1.0, "output": 2.0}
+    # What is left out may lose its name to another.
+    outputs = renamed(Two(), {"twice": "once"})(torch.ones(1))
+    assert {name: value.item() for name, value in outputs.items()} == {"once": 2.0}
+    outputs = renamed(Two(), {"twice": "once", "once": "twice"})(torch.ones(1))
+    assert {name: value.item() for name, value in outputs.items()} == {"twice": 1.0, "once": 2.0}
     model = Two()
     assert renamed(model, {}) is model
 
