@@ -5,6 +5,7 @@ from pathlib import PurePath
 
 from convert.manifest import Artifact, Manifest
 from convert.targets import named
+from recipes.base.shown import shown
 
 _WEIGHTS = {
     "published": "the published weights",
@@ -34,8 +35,8 @@ def card(manifest: Manifest, front_end: str | None = None) -> str:
     )
     parts = [
         f"# {manifest.title}",
-        f"Made from {_WEIGHTS[manifest.weights]} (`{manifest.checkpoint_file}`, SHA-256 "
-        f"`{manifest.checkpoint_sha256}`) by `{manifest.command}`. Licence of the weights: {manifest.licence}.",
+        f"Made from {_WEIGHTS[manifest.weights]} ({_code(manifest.checkpoint_file)}, SHA-256 "
+        f"`{manifest.checkpoint_sha256}`) by {_code(manifest.command)}. Licence of the weights: {manifest.licence}.",
         *(_artifact(name, artifact, manifest) for name, artifact in manifest.artifacts.items()),
         f"| output | axes | what it is |\n|---|---|---|\n{rows}",
         "`labels.json` names the classes in order. `reference.json` holds the answers of the PyTorch model to the "
@@ -92,6 +93,12 @@ def fill(name: str, manifest: Manifest) -> dict[str, object]:
         "imports": "import json\n" if ranked else "",
         "ranking": _RANKING.format(_PROBABILITIES.get(ranked.kind, "{0}").format(ranked.name)) if ranked else "",
     }
+
+
+def _code(text: str) -> str:
+    """A file may be called anything, and Markdown would end the code at a backtick."""
+    plain = shown(text).replace("`", "'")
+    return f"`{plain}`"
 
 
 def _axes(axes: tuple[str | int, ...]) -> str:

@@ -19,6 +19,7 @@ from convert.targets import options as target_options
 from convert.targets.target import Option
 from recipes.base.errors import UserError
 from recipes.base.limits import time_limit
+from recipes.base.shown import shown
 
 if TYPE_CHECKING:
     from validators.results import Check
@@ -100,7 +101,7 @@ def one_clear_error() -> Iterator[None]:
 
 
 def _complain(message: str) -> None:
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(f"error: {shown(message)}\n")
 
 
 def _print_json(data: dict[str, Any] | list[dict[str, Any]]) -> None:
@@ -241,9 +242,9 @@ def recipe(
         with interrupts_kept(steps(verbose)) as step:
             made = make(request, step)
         for warning in made.warnings:
-            sys.stderr.write(f"warning: {warning}\n")
+            sys.stderr.write(f"warning: {shown(warning)}\n")
         for note in made.notes if verbose else ():
-            sys.stderr.write(f"{note}\n")
+            sys.stderr.write(f"{shown(note)}\n")
         _report(made.checks, as_json, verbose, folder=str(request.output), warnings=made.warnings)
 
 
@@ -257,9 +258,12 @@ def check(
 ) -> None:
     """Verify a made folder again, from its own files alone, in every runtime that is here."""
     with one_clear_error(), time_limit(timeout):
+        from convert.folder import check_file
         from convert.progress import steps
         from convert.verify import verify
 
+        if junit is not None:
+            check_file(junit, folder)
         checks = verify(folder, steps(verbose))
         _write_junit(checks, junit)
         _report(checks, as_json, verbose, folder=str(folder))
@@ -301,13 +305,16 @@ def compare(
     """Hold what a simulator or a device answered to what is right, output by output; NHWC is undone."""
     with one_clear_error():
         from convert import comparison
+        from convert.folder import check_file
 
+        if junit is not None:
+            check_file(junit, expected, got)
         found = comparison.compare(
             expected, got, case=case, precision=precision.value, atol=atol or (), rtol=rtol or ()
         )
         _write_junit(found.checks, junit)
         for note in found.notes:
-            sys.stderr.write(f"note: {note}\n")
+            sys.stderr.write(f"note: {shown(note)}\n")
         _report(found.checks, as_json, verbose, expected=str(expected), got=str(got), notes=found.notes)
 
 
@@ -359,9 +366,10 @@ def _report(checks: "list[Check]", as_json: bool, verbose: bool, **more: Any) ->
         Console().print(report.table(checks, verbose))
         for check in checks:
             if check.kind == "rules" and check.status == "passed" and check.message:
-                sys.stdout.write(f"warning: {check.artifact}: {check.message}; `convert inspect` says why\n")
+                warning = f"{check.artifact}: {check.message}; `convert inspect` says why"
+                sys.stdout.write(f"warning: {shown(warning)}\n")
         if "folder" in more:
-            sys.stdout.write(f"{more['folder']}\n")
+            sys.stdout.write(f"{shown(more['folder'])}\n")
     raise typer.Exit(code)
 
 
@@ -392,13 +400,13 @@ def run(
         def tell(window: inference.Window, row: inference.Row) -> None:
             if not as_json:
                 (start, end), (label, score) = window, row[0]
-                sys.stdout.write(f"{start:.2f} to {end:.2f} s  {score:.4f}  {label}\n")
+                sys.stdout.write(f"{start:.2f} to {end:.2f} s  {score:.4f}  {shown(label)}\n")
                 sys.stdout.flush()
 
         chosen = runtime and runtime.value
         result = inference.run(artifact, source, runtime=chosen, top=top, hop=hop, output=output, tell=tell)
         if result.remark:
-            sys.stderr.write(f"note: {source}: {result.remark}\n")
+            sys.stderr.write(f"note: {shown(f'{source}: {result.remark}')}\n")
         if as_json:
             _print_json(result.as_json())
             return
@@ -406,9 +414,9 @@ def run(
             if len(result.top) > 1:
                 sys.stdout.write(f"row {index}\n")
             for label, score in row:
-                sys.stdout.write(f"{score:.4f}  {label}\n")
+                sys.stdout.write(f"{score:.4f}  {shown(label)}\n")
         for name, (dtype, shape) in result.outputs.items() if not result.top else ():
-            sys.stdout.write(f"{name}  {dtype}{shape}\n")
+            sys.stdout.write(f"{shown(name)}  {dtype}{shape}\n")
 
 
 def run_app() -> None:

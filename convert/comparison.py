@@ -23,6 +23,7 @@ DEFAULTS: dict[Precision, Tolerance] = {
     "fp16": _FLOAT16,
 }
 _MANY = 8
+_SCHEMA = b"soundport.manifest/"
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _made(expected: Path) -> tuple[Path, Manifest] | None:
     whole = expected.resolve()
     for folder in (whole, *whole.parents):
         path = folder / MANIFEST
-        if path.is_file() and b"soundport.manifest/" in path.read_bytes():
+        if path.is_file() and path.stat().st_size <= manifests.MOST_BYTES and _SCHEMA in path.read_bytes():
             manifest = manifests.read(folder)
             inside = whole.relative_to(folder).as_posix()
             if whole == folder or any(file == inside or file.startswith(f"{inside}/") for file in manifest.files):

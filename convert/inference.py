@@ -1,7 +1,6 @@
 """What `convert run` does: any artifact, on sound or on named arrays."""
 
-import zipfile
-import zlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,12 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from convert.folder import replaced
+from convert.folder import check_file, replaced
 from convert.targets import choose_runtime
-from recipes.base import audio, preparation
+from recipes.base import audio, files, preparation
 from recipes.base.errors import UserError
-from recipes.base.facts import Facts, from_strings
+from recipes.base.facts import Facts, from_strings, scores_faults
+from validators.dumps import numpy_file
 from validators.runners.runner import Arrays, Port, Runner, RunnerError, run_batch
+
+# Of sound that is fed whole to a file which says no bound itself.
+_MOST_SECONDS = 1800
+# Of an .npz of inputs.
+_MOST_BYTES = 2**30
 
 Row = list[tuple[str, float]]
 Window = tuple[float, float]
@@ -78,6 +83,8 @@ def run(
     and kept for nothing else: a long sound has many windows.
     """
     chosen = choose_runtime(artifact, runtime)
+    if output is not None:
+        check_file(output, source, artifact)
     if hop is not None and source.suffix == ".npz":
         raise UserError(f"{source}: --hop moves a window over a sound file, and an .npz has no windows: leave it out")
     if hop is not None and not 0 < hop < inf:
@@ -98,7 +105,7 @@ def run(
                 answer = run_batch(runner, arrays)
                 keep(answer)
                 if facts.scores is not None:
-                    scores = _probabilities(answer[facts.scores].astype(np.float64), facts.scores_kind)
+                    scores = _probabilities(_scores(answer, facts, artifact.name), facts.scores_kind)
                     rows += _ranked(scores, facts.labels, top)
                     if fed.windows:
                         tell(fed.windows[number], rows[-1])
@@ -133,6 +140,18 @@ def _described(value: np.ndarray, times: int = 1) -> tuple[str, list[int]]:
     return str(value.dtype), [size * (times if axis == 0 else 1) for axis, size in enumerate(value.shape)]
 
 
+def _scores(answer: Arrays, facts: Facts, artifact: str) -> np.ndarray:
+    """(batch, classes) float64; UserError where the artifact does not answer what its metadata says."""
+    found = {name: value.shape[-1] if value.ndim == 2 else None for name, value in answer.items()}
+    for fault in scores_faults(facts, found):
+        raise UserError(f"{artifact}: {fault}; its metadata is of another file, so make it again")
+    assert facts.scores is not None
+    scores = answer[facts.scores]
+    if not np.issubdtype(scores.dtype, np.floating):
+        raise UserError(f"{artifact}: its {facts.scores} are {scores.dtype} and no scores; make the file again")
+    return scores.astype(np.float64)
+
+
 def _probabilities(scores: np.ndarray, kind: str | None) -> np.ndarray:
     if kind == "logit":
         return np.asarray(1 / (1 + np.exp(-np.clip(scores, -500, 500))))
@@ -143,13 +162,20 @@ def _probabilities(scores: np.ndarray, kind: str | None) -> np.ndarray:
 
 
 def _sound(source: Path, runner: Runner, facts: Facts, hop: float | None) -> Fed:
+    if len(runner.inputs) != 1:
+        raise UserError(
+            f"{source}: this file is fed {len(runner.inputs)} tensors and no sound; give an .npz that holds them"
+        )
     tensor, rate = runner.inputs[0], facts.sample_rate
-    if set(tensor.axes[1:-1]) - {1}:
+    if len(tensor.axes) < 2 or tensor.dtype != "float32" or set(tensor.axes[1:-1]) - {1}:
         raise UserError(
             f"{source}: this file is fed {tensor.name} {_axes(tensor.axes)} and no sound; give an .npz that holds it, "
             "or run the file that takes the waveform"
         )
-    samples, fixed = audio.read(source, rate), tensor.axes[-1]
+    fixed = tensor.axes[-1]
+    # All of what goes into one run is in memory many times over.
+    most = audio.MOST_SAMPLES if isinstance(fixed, int) else tensor.most or _MOST_SECONDS * rate
+    samples = audio.read(source, rate, most)
     if not isinstance(fixed, int):
         if hop is not None:
             raise UserError(
@@ -193,13 +219,11 @@ def _fed(tensor: Port, samples: np.ndarray) -> Arrays:
 
 def _arrays(source: Path, runner: Runner) -> Arrays:
     try:
-        # Of a file that is no archive, np.load would make a single array, or a pickle.
-        with source.open("rb") as file, zipfile.ZipFile(file), np.load(source, allow_pickle=False) as stored:
-            arrays = {name: np.asarray(stored[name]) for name in stored.files}
+        arrays = numpy_file.arrays(source, files.content(source, _MOST_BYTES))
     except FileNotFoundError:
         raise UserError(f"{source}: there is no such file; give a WAV, FLAC or .npz file") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{source}: is no .npz of plain arrays ({error}); write it with numpy.savez") from None
+    except OSError as error:
+        raise UserError(f"{source}: cannot be read: {error.strerror}") from None
     for port in runner.inputs:
         if port.name not in arrays:
             raise UserError(f"{source}: has no array {port.name!r}; it holds {', '.join(arrays) or 'nothing'}")
@@ -214,16 +238,24 @@ def _arrays(source: Path, runner: Runner) -> Arrays:
             raise UserError(f"{source}: {port.name} has shape {array.shape}; it must be {_axes(fixed)}")
         if not np.isfinite(array).all():
             raise UserError(f"{source}: {port.name} holds NaN or infinity; remove them")
+        if not array.ndim:
+            continue
         if 0 in array.shape[:-1]:
             raise UserError(f"{source}: {port.name} has shape {array.shape}; give one clip or more")
         # Below the least, nothing is left after the pools: ONNX Runtime refuses, tract gives numbers without meaning.
-        least, most = int(runner.metadata.get("least_size", 1)), port.most or array.shape[-1]
+        least, most = _least(runner), port.most or array.shape[-1]
         if not least <= array.shape[-1] <= most:
             bound = f"{least} or more" if port.most is None else f"{least} to {port.most}"
             raise UserError(f"{source}: {port.name} has shape {array.shape}; the last axis must be {bound}")
     if extra := set(arrays) - {port.name for port in runner.inputs}:
         raise UserError(f"{source}: holds {', '.join(sorted(extra))}, which is no input; leave it out")
     return arrays
+
+
+def _least(runner: Runner) -> int:
+    """Of the last axis, as the artifact's metadata says, if it is of one that was made here."""
+    said = runner.metadata.get("least_size", "")
+    return int(said) if re.fullmatch("[0-9]{1,9}", said) else 1
 
 
 def _axes(axes: tuple[str | int | None, ...]) -> str:

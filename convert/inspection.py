@@ -15,6 +15,7 @@ from rich.text import Text
 from recipes.base.errors import UserError
 from recipes.base.facts import COREML_PREFIX
 from recipes.base.quiet import quiet
+from recipes.base.shown import shown
 from recipes.base.worker import Worker, WorkerError
 from validators import reference
 from validators.reference.format import FILE
@@ -193,8 +194,10 @@ def text(inspection: Inspection) -> RenderableType:
     parts: list[Any] = []
     for function in inspection.functions:
         parts += [
-            f"{inspection.package}: function {function.name}, {function.op_set}, "
-            f"specification version {inspection.version}\n",
+            Text(
+                shown(f"{inspection.package}: function {function.name}, {function.op_set}, ")
+                + f"specification version {inspection.version}\n"
+            ),
             _grid(("input", "dtype", "shape"), function.inputs),
             _grid(("output", "dtype", "shape"), function.outputs),
             _grid(("op", "count"), function.ops.items()),
@@ -226,8 +229,8 @@ def _rules(breaches: tuple[Breach, ...]) -> RenderableType:
     for name, group in groups.items():
         lines.append(f"{group[0].severity} {name}: {group[0].why}")
         lines += [f"  {breach.op_type} {breach.op} {breach.matter}" for breach in group]
-        lines.append(f"  What to do: {group[0].fix}\n")
-    return Text("\n".join(lines))
+        lines += [f"  What to do: {group[0].fix}", ""]
+    return Text("\n".join(map(shown, lines)))
 
 
 def _worst(found: tuple[Hazard, ...]) -> RenderableType:
@@ -248,5 +251,5 @@ def _worst(found: tuple[Hazard, ...]) -> RenderableType:
 def _grid(head: tuple[str, ...], rows: Any) -> RenderableType:
     grid = Table(*head, box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for row in rows:
-        grid.add_row(*(Text(str(cell)) for cell in row))
+        grid.add_row(*(Text(shown(str(cell))) for cell in row))
     return grid

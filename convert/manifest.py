@@ -9,18 +9,23 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from convert import targets
+from recipes.base import files, plain_json
 from recipes.base.errors import UserError
 from recipes.base.spec import STRICT, Input, Output, Precision, Weights
 
 MANIFEST = "manifest.json"
 SCHEMA: Literal["soundport.manifest/3"] = "soundport.manifest/3"
 
+# Twice what a folder of every format with all its checks failed takes.
+MOST_BYTES = 2**24
+_AGAIN = "the file is damaged or from another version: make the folder again"
+
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True, config=STRICT)
 class FileEntry:
-    size: int
+    size: Annotated[int, Field(ge=0, le=2**32)]
     sha256: _Sha256
 
 
@@ -35,7 +40,7 @@ class Artifact:
     format: str
     input: str
     precision: Precision
-    size: int | None
+    size: Annotated[int, Field(gt=0)] | None
     settings: dict[str, int | float | str | None]
 
     def __post_init__(self) -> None:
@@ -72,7 +77,7 @@ class Manifest:
     licence: str
     command: str
     versions: dict[str, str]
-    sample_rate: int
+    sample_rate: Annotated[int, Field(gt=0)]
     # The output that ranks the classes; None where no artifact gives it.
     scores: str | None
     # What the front end makes of sound, an output or not; None where the network takes sound as it is.
@@ -110,8 +115,12 @@ def write(manifest: Manifest, folder: Path) -> None:
 def read(folder: Path) -> Manifest:
     """The manifest of a made folder; UserError when there is none or it is damaged."""
     path = folder / MANIFEST
+    if path.is_symlink():
+        raise UserError(f"{path}: is a link, which may lead anywhere; give a folder that holds the file itself")
     try:
-        manifest = TypeAdapter(Manifest).validate_json(path.read_bytes())
+        content = files.content(path, MOST_BYTES)
+        plain_json.read(content)
+        manifest = TypeAdapter(Manifest).validate_json(content)
     except FileNotFoundError:
         raise UserError(f"{folder}: has no {MANIFEST}; `convert recipe` makes such folders") from None
     except NotADirectoryError:
@@ -119,9 +128,9 @@ def read(folder: Path) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "top level"
-        raise UserError(
-            f"{path}: {place}: {first['msg']}; the file is damaged or from another version: make the folder again"
-        ) from None
+        raise UserError(f"{path}: {place}: {first['msg']}; {_AGAIN}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: top level: is no JSON, or only a part of it ({error}); {_AGAIN}") from None
     if not manifest.files or any(Path(name).is_absolute() or ".." in Path(name).parts for name in manifest.files):
         raise UserError(f"{path}: files: lists none, or some outside the folder; make the folder again")
     return manifest

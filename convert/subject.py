@@ -19,7 +19,7 @@ from convert.request import Request, with_tolerances
 from recipes.base import audio, labels, preparation
 from recipes.base.checkpoint import sha256
 from recipes.base.config import find, variants
-from recipes.base.download import fetch, is_published
+from recipes.base.download import fetch, is_published, refuse_damaged
 from recipes.base.errors import UserError
 from recipes.base.facts import Facts, facts_of
 from recipes.base.recipe import Checkpoint, HostFrontEnd, Recipe, digest, faithful_model, load, renamed
@@ -109,7 +109,10 @@ def settle(request: Request, variant: Variant, seconds: float | None, refuse: Ca
     """
     recipe = load(variant.family)
     # A user's checkpoint may say what the network is; a published one is fetched only when all else is right.
-    own = recipe.read_checkpoint(request.checkpoint, variant) if request.checkpoint else None
+    own = None
+    if request.checkpoint:
+        refuse_damaged(request.checkpoint, variants())
+        own = recipe.read_checkpoint(request.checkpoint, variant)
     settled = own.variant if own else variant
     if settled != variant and request.name == variant.name:
         raise UserError(
@@ -211,7 +214,8 @@ def _sounds(
     """The reference's sounds, and the user's own among them as they are before anything of them is cut off."""
     cases, recordings = reference.built_in(variant, seconds), {}
     for path in request.audio:
-        whole = waveform = audio.read(path, variant.sample_rate)
+        most = audio.MOST_SAMPLES if variant.preparation else variant.input.most
+        whole = waveform = audio.read(path, variant.sample_rate, most)
         if variant.preparation:
             whole = preparation.normalised(whole, variant.preparation.peak)
             waveform = preparation.fitted(whole, variant.input.default)

@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from convert import manifest as manifests
-from convert.folder import listing
-from convert.manifest import MANIFEST, Artifact, Manifest
+from convert.folder import entries, entry_of
+from convert.manifest import MANIFEST, Artifact, FileEntry, Manifest
 from convert.progress import Step
 from convert.targets import named
 from convert.targets.target import Target
+from recipes.base import files
 from recipes.base.errors import UserError
 from recipes.base.spec import Input, Output
 from recipes.base.worker import Worker, WorkerError
@@ -71,16 +72,24 @@ def check_artifact(
 
 
 def _checksums(folder: Path, manifest: Manifest) -> list[Check]:
-    found = listing(folder)
+    """Whatever lies in the folder is a file, and the one that the manifest lists: nothing else is ever loaded."""
+    found = {name: path for name, path in entries(folder) if name != MANIFEST}
     checks = []
     for name in sorted({*found, *manifest.files}):
         if name not in found:
             message = f"{name} is missing; make the folder again"
+        elif what := files.kind(found[name].lstat().st_mode):
+            message = f"{name} is {what}, and no file that was made; remove it, or make the folder again"
         elif name not in manifest.files:
             message = f"{name} is not in {MANIFEST}; remove it"
-        elif found[name] != manifest.files[name]:
+        elif not _is_listed(found[name], manifest.files[name]):
             message = f"{name} is not the file that was made: its size or SHA-256 differs; make the folder again"
         else:
             message = ""
         checks.append(Check("", "", "", name, "", "checksum", "failed" if message else "passed", message))
     return checks
+
+
+def _is_listed(path: Path, entry: FileEntry) -> bool:
+    """The size is known at once, and a wrong one may be of more bytes than anybody waits for."""
+    return path.stat().st_size == entry.size and entry_of(path) == entry

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from recipes.base.errors import UserError
-from recipes.base.facts import COREML_PREFIX, from_strings
+from recipes.base.facts import COREML_PREFIX, from_strings, scores_faults
 from recipes.base.quiet import quiet
 from recipes.base.spec import Input, Output, Precision
 from validators.results import Check, judged
@@ -13,6 +13,8 @@ from validators.results import Check, judged
 with quiet("coremltools"):
     import coremltools as ct
     from coremltools.proto import FeatureTypes_pb2
+
+    from validators.coreml.contents import check_contents
 
 _FLOAT32 = FeatureTypes_pb2.ArrayFeatureType.FLOAT32
 # The specification version of iOS 16: https://apple.github.io/coremltools/mlmodel/Format/Model.html
@@ -24,6 +26,7 @@ def check_coreml_file(
 ) -> list[Check]:
     """One check a property; `size` is that of the input's last axis where it is fixed, None where it is free."""
     try:
+        check_contents(path)
         spec = ct.utils.load_spec(str(path))
     except Exception as error:  # its readers raise plain and protobuf errors alike
         return [judged(path.name, precision, "file", iter([f"is no readable package: {error}"]))]
@@ -32,7 +35,7 @@ def check_coreml_file(
         judged(path.name, precision, "names", _name_faults(spec, tensor, outputs)),
         judged(path.name, precision, "dtype", _dtype_faults(spec)),
         judged(path.name, precision, "axes", _axis_faults(spec, tensor, outputs, size)),
-        judged(path.name, precision, "metadata", _metadata_faults(path, spec, precision)),
+        judged(path.name, precision, "metadata", _metadata_faults(path, spec, outputs, precision)),
     ]
 
 
@@ -84,7 +87,7 @@ def _fits(shape: list[int], axes: tuple[str | int, ...]) -> bool:
     )
 
 
-def _metadata_faults(path: Path, spec: Any, precision: Precision) -> Iterator[str]:
+def _metadata_faults(path: Path, spec: Any, outputs: tuple[Output, ...], precision: Precision) -> Iterator[str]:
     metadata = spec.description.metadata
     for key in ("author", "license", "shortDescription"):
         if not getattr(metadata, key):
@@ -93,6 +96,7 @@ def _metadata_faults(path: Path, spec: Any, precision: Precision) -> Iterator[st
     if own.get("precision") != precision:
         yield f"precision is {own.get('precision')!r}, expected {precision!r}"
     try:
-        from_strings(own, path.name)
+        facts = from_strings(own, path.name)
+        yield from scores_faults(facts, {output.name: output.axes[-1] for output in outputs})
     except UserError as error:
         yield str(error)

@@ -7,13 +7,15 @@ from configparser import ConfigParser
 from configparser import Error as ConfigError
 from math import prod
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import onnx
 
+from recipes.base import files
+from recipes.base.errors import UserError
 from recipes.base.spec import Input, Output
 from validators.compare import axis_faults
+from validators.dumps import numpy_file
 from validators.onnx_file import check_onnx_file
 from validators.results import Check, judged
 
@@ -21,6 +23,8 @@ _Shape = tuple[int, ...]
 
 _FORMAT = "RAWDATA_F32_NHWC"
 _PROGRAM = "raw_preprocess.py"
+# Of what is expected of a case.
+_MOST_BYTES = 2**30
 _BYTES = np.dtype(np.float32).itemsize
 
 
@@ -163,10 +167,12 @@ def _raw_faults(folder: Path, count: int) -> Iterator[str]:
         if not files:
             yield f"{name} holds nothing"
         for file in files:
+            if not file.is_file() or (size := file.stat().st_size) != count * _BYTES:
+                found = f"has {size} bytes" if file.is_file() else "is no file"
+                yield f"{name}/{file.name} {found}, expected {count * _BYTES} bytes"
+                continue
             content = file.read_bytes()
-            if len(content) != count * _BYTES:
-                yield f"{name}/{file.name} has {len(content)} bytes, expected {count * _BYTES}"
-            elif not np.isfinite(np.frombuffer(content, "<f4")).all():
+            if not np.isfinite(np.frombuffer(content, "<f4")).all():
                 yield f"{name}/{file.name} has values that are NaN or infinite"
 
 
@@ -177,11 +183,11 @@ def _expected_faults(folder: Path, given: dict[str, _Shape]) -> Iterator[str]:
         yield f"inputs and expected differ in {', '.join(sorted(cases ^ answered))}"
     wanted = {name: _nhwc(shape) for name, shape in given.items()}
     for name in sorted(answered):
+        path = folder / "expected" / f"{name}.npz"
         try:
-            with np.load(folder / "expected" / f"{name}.npz", allow_pickle=False) as file:
-                arrays = {output: file[output] for output in file}
-        except (OSError, ValueError, EOFError, BadZipFile):
-            yield f"expected/{name}.npz is no NumPy file"
+            arrays = numpy_file.arrays(path, files.content(path, _MOST_BYTES))
+        except (OSError, UserError) as error:
+            yield f"expected/{name}.npz is no NumPy file that can be read ({error})"
             continue
         shapes = {output: array.shape for output, array in arrays.items()}
         if shapes != wanted:

@@ -7,8 +7,9 @@ from pathlib import Path
 import onnx
 
 from recipes.base.errors import UserError
-from recipes.base.facts import from_strings
+from recipes.base.facts import from_strings, scores_faults
 from recipes.base.spec import Input, Output
+from validators.onnx_tensors import reads_other_files
 from validators.results import Check, judged
 
 _FLOAT = onnx.TensorProto.FLOAT
@@ -25,7 +26,7 @@ def check_onnx_file(path: Path, tensor: Input, outputs: tuple[Output, ...], opse
         judged(path.name, "fp32", "names", _name_faults(model, tensor, outputs)),
         judged(path.name, "fp32", "dtype", _dtype_faults(model)),
         judged(path.name, "fp32", "axes", _axis_faults(model, tensor, outputs)),
-        judged(path.name, "fp32", "metadata", _metadata_faults(path, model)),
+        judged(path.name, "fp32", "metadata", _metadata_faults(path, model, outputs)),
     ]
 
 
@@ -37,7 +38,7 @@ def _form_faults(path: Path, model: onnx.ModelProto, opset: int) -> Iterator[str
     found = {entry.domain: entry.version for entry in model.opset_import}
     if found != {"": opset}:
         yield f"opset is {found}, expected {opset} of the standard domain alone"
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+    if reads_other_files(model):
         yield "weights lie outside the file"
     if model.graph.value_info:
         yield "holds notes on inner shapes, with which tract refuses concrete input shapes"
@@ -66,12 +67,13 @@ def _axis_faults(model: onnx.ModelProto, tensor: Input, outputs: tuple[Output, .
             yield f"{value.name} has axes {axes}, expected {expected[value.name]}"
 
 
-def _metadata_faults(path: Path, model: onnx.ModelProto) -> Iterator[str]:
+def _metadata_faults(path: Path, model: onnx.ModelProto, outputs: tuple[Output, ...]) -> Iterator[str]:
     for key, count in Counter(item.key for item in model.metadata_props).items():
         if count > 1:
             yield f"the key {key} stands {count} times"
     try:
-        from_strings({item.key: item.value for item in model.metadata_props}, path.name)
+        facts = from_strings({item.key: item.value for item in model.metadata_props}, path.name)
+        yield from scores_faults(facts, {output.name: output.axes[-1] for output in outputs})
     except UserError as error:
         yield str(error)
     if any(node.metadata_props or node.doc_string for node in model.graph.node):

@@ -1,6 +1,5 @@
 """Shows checks to people, as a table, and to machines, as JSON and JUnit XML."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -8,6 +7,7 @@ from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
+from recipes.base.shown import shown
 from validators.compare import rounded_up
 from validators.results import Check, Comparison, Status, exit_code, unverified
 
@@ -17,14 +17,6 @@ if TYPE_CHECKING:
 
 _OVERALL: dict[int, Status] = {0: "passed", 1: "failed", 3: "not verified"}
 _STYLES: dict[Status, str] = {"passed": "green", "failed": "bold red", "not verified": "bold yellow"}
-
-# What a terminal would obey and XML 1.0 (section 2.2) forbids.
-_CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def _printable(text: str) -> str:
-    """With control characters and lone surrogates, which runtimes' messages may hold, written as escapes."""
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def verdict(checks: Sequence[Check]) -> str:
@@ -54,8 +46,8 @@ def table(checks: Sequence[Check], verbose: bool = False) -> "RenderableType":
         if verbose:
             parts.append(_grid(None, _MORE_COLUMNS, worst))
     for status, line in _faults(checks, verbose):
-        parts.append(Text.assemble(Text(status.upper(), _STYLES[status]), _printable(f" {line}")))
-    return Group(*parts, Text(_printable(verdict(checks)), _STYLES[_OVERALL[exit_code(checks)]]))
+        parts.append(Text.assemble(Text(status.upper(), _STYLES[status]), shown(f" {line}")))
+    return Group(*parts, Text(shown(verdict(checks)), _STYLES[_OVERALL[exit_code(checks)]]))
 
 
 def _faults(checks: Sequence[Check], verbose: bool) -> Iterator[tuple[Status, str]]:
@@ -142,11 +134,11 @@ def _grid(title: str | None, columns: Mapping[str, _Column], worst: Sequence[Che
     from rich.text import Text
 
     grid = Table(box=box.SIMPLE_HEAD, title_justify="left", padding=0)
-    grid.title = Text(_printable(title)) if title else None
+    grid.title = Text(shown(title)) if title else None
     for head in columns:
         grid.add_column(head, justify="left" if head in _WORDS else "right")
     for check in worst:
-        cells = (Text(_printable(cell(check))) for cell in columns.values())
+        cells = (Text(shown(cell(check))) for cell in columns.values())
         grid.add_row(*cells, style=None if check.status == "passed" else _STYLES[check.status])
     return grid
 
@@ -216,9 +208,9 @@ def junit(checks: Sequence[Check]) -> str:
 def _case(check: Check) -> ElementTree.Element:
     subject = _joined((check.artifact, check.runtime, check.precision)) or "files"
     name = _joined((check.case, check.output, check.kind))
-    case = ElementTree.Element("testcase", classname=_printable(subject), name=_printable(name))
+    case = ElementTree.Element("testcase", classname=shown(subject), name=shown(name))
     if check.status == "failed":
-        ElementTree.SubElement(case, "failure", message=_printable(check.message))
+        ElementTree.SubElement(case, "failure", message=shown(check.message))
     elif check.status == "not verified":
-        ElementTree.SubElement(case, "skipped", message=f"NOT VERIFIED: {_printable(check.message)}")
+        ElementTree.SubElement(case, "skipped", message=f"NOT VERIFIED: {shown(check.message)}")
     return case

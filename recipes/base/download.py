@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import platformdirs
@@ -76,6 +76,22 @@ def fetch(variant: Variant, progress: Progress | None = None) -> Path:
 def is_published(path: Path, variant: Variant) -> bool:
     """Whether the file is the variant's published checkpoint, byte for byte."""
     return variant.source is not None and _fault(path, variant.source) is None
+
+
+def refuse_damaged(path: Path, variants: Iterable[Variant]) -> None:
+    """Raises UserError for a file with the name and the size of a published checkpoint, and another checksum.
+
+    One that a program fine-tuned and saved under the same name would be as long; but far likelier it is damaged.
+    """
+    for variant in variants:
+        source = variant.source
+        if source is None or source.size is None or path.name != source.file or not path.is_file():
+            continue
+        if path.stat().st_size == source.size and (fault := _fault(path, source)):
+            raise UserError(
+                f"{path}: has the name and the size of {variant.name}'s published checkpoint, and {fault}: it is "
+                "damaged, so fetch it again; if it is one of your own, give it another name"
+            )
 
 
 def _source(variant: Variant) -> Source:

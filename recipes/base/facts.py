@@ -1,17 +1,23 @@
 """What an artifact says of itself: the facts that exporters write into its metadata and runners read back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from math import inf
 from typing import cast, get_args
 
+from recipes.base import plain_json
 from recipes.base.errors import UserError
-from recipes.base.spec import Variant, Weights
+from recipes.base.spec import SCORES, Variant, Weights
 
 # Own keys of a Core ML package stand under this prefix.
 COREML_PREFIX = "org.soundport."
+
+MOST_RATE = 768_000
+_MOST_SIZE = 2**31
+# A hundred times what the names of 527 classes take.
+_MOST_OF_LABELS = 2**20
 
 
 @dataclass(frozen=True)
@@ -80,19 +86,20 @@ def from_strings(values: Mapping[str, str], origin: str) -> Facts:
     try:
         if values["weights"] not in get_args(Weights):
             raise ValueError(values["weights"])
-        labels = json.loads(values["labels"])
         if ("scores" in values) != ("scores_kind" in values):
             raise ValueError("one of scores and scores_kind without the other")
+        if values.get("scores_kind", SCORES[0]) not in SCORES:
+            raise ValueError(f"the kind of its scores, {values['scores_kind']}")
         return Facts(
             model_type=values["model_type"],
             variant=values["variant"],
             weights=cast(Weights, values["weights"]),
             checkpoint_sha256=values["checkpoint_sha256"],
-            sample_rate=int(values["sample_rate"]),
-            least_size=int(values["least_size"]),
+            sample_rate=_number(values["sample_rate"], MOST_RATE),
+            least_size=_number(values["least_size"], _MOST_SIZE),
             scores=values.get("scores"),
             scores_kind=values.get("scores_kind"),
-            labels=tuple(str(label) for label in labels),
+            labels=_labels(values["labels"]),
             author=values["author"],
             license=values["license"],
             source=values["source"],
@@ -104,6 +111,32 @@ def from_strings(values: Mapping[str, str], origin: str) -> Facts:
             f"{origin}: its metadata is not what `convert recipe` writes ({error}); make the file again, "
             f"or feed it an .npz of its named inputs"
         ) from None
+
+
+def _number(text: str, most: int) -> int:
+    # A text of thousands of digits is refused by `int` itself.
+    if not 1 <= (number := int(text)) <= most:
+        raise ValueError(f"{number}, where 1 to {most} is expected")
+    return number
+
+
+def _labels(text: str) -> tuple[str, ...]:
+    if len(text) > _MOST_OF_LABELS:
+        raise ValueError(f"labels of {len(text)} characters")
+    labels = plain_json.read(text)
+    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+        raise ValueError("labels that are no list of names")
+    return tuple(labels)
+
+
+def scores_faults(facts: Facts, classes: Mapping[str, object]) -> Iterator[str]:
+    """What its scores and labels have against outputs of that many classes, by name; nothing where all is well."""
+    if facts.scores is None:
+        return
+    if facts.scores not in classes:
+        yield f"its scores are {facts.scores!r}, which is none of its outputs"
+    elif classes[facts.scores] != len(facts.labels):
+        yield f"it names {len(facts.labels)} classes, and {facts.scores} has {classes[facts.scores]}"
 
 
 def _peak(values: Mapping[str, str]) -> float | None:

@@ -11,11 +11,14 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from recipes.base import files
 from recipes.base.errors import UserError
 from recipes.base.spec import LabelSet
 
 # str.splitlines would also end a line at a form feed or U+2028, which stand within texts.
 _LINE_END = re.compile(r"\r\n|\r|\n")
+# A hundred times what the names of 527 classes take.
+_MOST_BYTES = 2**22
 _JSON_FORM = '["NAME", ...] or [{"index": 0, "mid": "MID", "name": "NAME"}, ...], mid if there is one'
 _CSV_FORM = "index, mid (if there is one) and display_name or name"
 _CSV_HEADERS = [sorted(["index", name, *mid]) for name in ("display_name", "name") for mid in ([], ["mid"])]
@@ -42,7 +45,7 @@ def read(path: Path, classes: int) -> tuple[Label, ...]:
     not have each index from 0 to n - 1 once, or there are not `classes` of them.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig").rstrip(" \t\r\n")
+        text = files.content(path, _MOST_BYTES).decode("utf-8-sig").rstrip(" \t\r\n")
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -1,10 +1,12 @@
 """YAML read as plain data, each value with its line: nothing is constructed, whatever a tag in the text names."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
+from recipes.base import files
 from recipes.base.errors import UserError
 
 # The line on which each value begins, or rather its key, by the keys and indexes that lead to it; () is the whole.
@@ -26,7 +28,8 @@ _MOST_BITS = 64
 def text_of(path: Path) -> str:
     """The text of a file, so far as `read` would take it; raises UserError where there is none."""
     try:
-        with path.open("rb") as file:
+        # One that is longer is read so far, and refused by `read`.
+        with files.opened(path, sys.maxsize) as file:
             content = file.read(_MOST_BYTES + 1)
         return content.decode("utf-8-sig")
     except FileNotFoundError:

@@ -68,10 +68,11 @@ def load(family: str) -> Recipe:
 def faithful_model(variant: Variant, state: dict[str, Tensor]) -> nn.Module:
     """The variant's model with these weights, in evaluation mode and without gradients.
 
-    Raises UserError where a tensor is missing, unknown or of another shape.
+    Raises UserError where a tensor is missing, unknown, of another shape, or of whole numbers in the place of weights.
     """
     model = load(variant.family).build(variant)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    own = model.state_dict()
+    expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     complaints = [
         ("missing", [name for name in expected if name not in found]),
@@ -82,6 +83,15 @@ def faithful_model(variant: Variant, state: dict[str, Tensor]) -> nn.Module:
                 f"{name} {found[name]} instead of {shape}"
                 for name, shape in expected.items()
                 if found.get(name, shape) != shape
+            ],
+        ),
+        (
+            "of another type",
+            [
+                f"{name} {state[name].dtype} instead of {tensor.dtype}".replace("torch.", "")
+                for name, tensor in own.items()
+                # Whole numbers, as they are quantised or damaged, are no weights, though PyTorch would take them.
+                if name in state and tensor.is_floating_point() and not state[name].is_floating_point()
             ],
         ),
     ]

@@ -2,15 +2,20 @@
 
 import errno
 import os
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
+from subprocess import run
 from typing import Any
 
 import pytest
 
 from convert import manifest as manifests
-from convert.folder import check_target, listing, replaced, written_whole
+from convert.folder import check_file, check_target, listing, replaced, written_whole
 from recipes.base.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_folder_appears_at_the_end(tmp_path: Path) -> None:
@@ -58,21 +63,151 @@ def test_what_an_earlier_run_made_stays_if_this_one_fails(tmp_path: Path, made: 
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+@pytest.mark.parametrize("step", ["before the first", "after the first", "before the second"])
 def test_the_old_folder_comes_back_if_the_new_one_cannot_be_put_there(
-    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, step: str
 ) -> None:
-    rename = Path.rename
+    """Where the system cannot let two folders change places, and something comes between the two renames."""
+    rename, steps = Path.rename, iter(("first", "second"))
 
     def fail(self: Path, target: Path) -> Path:
-        if ".partial-" in self.name:
-            raise OSError(errno.EIO, "Input/output error")
-        return rename(self, target)
+        number = next(steps, "a later one")
+        if step == f"before the {number}":
+            raise error
+        renamed = rename(self, target)
+        if step == f"after the {number}":
+            raise error
+        return renamed
 
+    monkeypatch.setattr("convert.folder._exchanged", lambda *_: False)
     monkeypatch.setattr(Path, "rename", fail)
-    with pytest.raises(OSError, match="Input/output"), written_whole(made) as partial:
+    with pytest.raises(type(error)), written_whole(made) as partial:
         (partial / "new.txt").write_text("new")
     assert (made / "sub" / "old.txt").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_two_renames_do_where_folders_cannot_change_places(
+    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convert.folder._exchanged", lambda *_: False)
+    with written_whole(made) as partial:
+        (partial / "new.txt").write_text("new")
+    assert [path.name for path in tmp_path.rglob("*")] == ["made", "new.txt"]
+
+
+def killed(code: str, folder: Path) -> None:
+    """Runs Python that kills itself in the middle."""
+    lines = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom convert.folder import *\nfrom convert import folder\n"
+    )
+    done = run([sys.executable, "-c", lines + code, folder], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+KILL = "os.kill(os.getpid(), signal.SIGKILL)"
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next_one(tmp_path: Path, made: Path) -> None:
+    killed(f"with written_whole(Path(sys.argv[1])) as new:\n  (new / 'half').touch()\n  {KILL}", made)
+    killed(f"with replaced(Path(sys.argv[1])) as new:\n  new.touch()\n  {KILL}", tmp_path / "out.xml")
+    left = {path.name.partition(".partial-")[0] for path in tmp_path.iterdir()}
+    assert left == {".made", ".out.xml", "made"}
+    assert (made / "sub" / "old.txt").is_file()
+    with written_whole(made) as partial:
+        (partial / "new.txt").write_text("new")
+    with replaced(tmp_path / "out.xml") as file:
+        file.write_text("new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "out.xml"]
+
+
+def test_a_run_that_was_killed_between_two_renames_gives_the_old_folder_back(tmp_path: Path, made: Path) -> None:
+    second = f"rename = os.rename\nfolder.Path.rename = lambda a, b: {KILL} if a.name == 'new' else rename(a, b)\n"
+    kill = f"folder._exchanged = lambda *_: False\n{second}"
+    killed(f"{kill}with written_whole(Path(sys.argv[1])):\n  pass", made)
+    assert not made.exists()
+    check_target(made)
+    with pytest.raises(ValueError, match="broken"), written_whole(made):
+        raise ValueError("broken")
+    assert (made / "sub" / "old.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_what_a_run_is_writing_is_no_others_to_remove(tmp_path: Path) -> None:
+    with written_whole(tmp_path / "made") as partial:
+        (partial / "first.txt").touch()
+        with written_whole(tmp_path / "made") as other:
+            (other / "second.txt").touch()
+        assert (partial / "first.txt").is_file()
+        assert [path.name for path in (tmp_path / "made").iterdir()] == ["second.txt"]
+        manifest = tmp_path / "made" / "second.txt"
+        manifest.unlink()
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["first.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+@pytest.mark.parametrize("leads", ["to a folder", "nowhere"])
+def test_a_link_is_not_replaced_by_a_folder(tmp_path: Path, leads: str) -> None:
+    if leads == "to a folder":
+        (tmp_path / "there").mkdir()
+    (tmp_path / "made").symlink_to(tmp_path / "there")
+    with pytest.raises(UserError, match="is a link"):
+        check_target(tmp_path / "made")
+
+
+def test_mount_points_and_pipes_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="is a mount point"):
+        check_target(Path("/dev/shm" if Path("/dev/shm").is_mount() else "/proc"))
+    (tmp_path / "a b").mkdir()
+    place = str(tmp_path / "a b").replace(" ", "\\040")
+    (tmp_path / "mounts").write_text(f"36 35 98:0 /mnt1 {place} rw,noatime shared:1 - ext3 /dev/root rw\n")
+    monkeypatch.setattr("convert.folder._MOUNTS", tmp_path / "mounts")
+    with pytest.raises(UserError, match="is a mount point"):
+        check_target(tmp_path / "a b")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="is a named pipe; choose a folder"):
+        check_target(tmp_path / "pipe")
+
+
+def test_devices_and_pipes_are_written_into(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with replaced(tmp_path / "pipe") as partial:
+        partial.write_text("all of it")
+    assert os.read(reader, 100) == b"all of it"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    with replaced(Path("/dev/null")) as partial:
+        partial.write_text("gone")
+    with pytest.raises(OSError, match="No space left"), replaced(Path("/dev/full")) as partial:
+        partial.write_text("too much")
+    assert Path("/dev/null").is_char_device()
+    assert Path("/dev/full").is_char_device()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_link_to_a_file_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "there.txt").write_text("old")
+    (tmp_path / "link.txt").symlink_to("there.txt")
+    with replaced(tmp_path / "link.txt") as partial:
+        partial.write_text("new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert (tmp_path / "there.txt").read_text() == "new"
+
+
+def test_what_is_read_is_not_replaced(tmp_path: Path) -> None:
+    source, within = tmp_path / "in.npz", tmp_path / "dumps" / "a.npz"
+    within.parent.mkdir()
+    for path in (source, within):
+        path.touch()
+    (tmp_path / "link.npz").symlink_to(source)
+    for target, given in ((source, source), (tmp_path / "link.npz", source), (within, within.parent)):
+        with pytest.raises(UserError, match="is what is read"):
+            check_file(target, given)
+    check_file(tmp_path / "out.npz", source, within.parent)
+    with pytest.raises(UserError, match="is a folder"):
+        check_file(within.parent)
 
 
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:

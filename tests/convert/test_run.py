@@ -119,7 +119,7 @@ def test_a_batch_goes_through_onnx_as_one(convert: Convert, made_pann: Any, npz:
         ({"waveform": np.full((1, 9920), np.nan, np.float32)}, "holds NaN or infinity"),
         ({"waveform": np.full((1, 9920), np.inf, np.float32)}, "holds NaN or infinity"),
         ({"waveform": np.zeros((1, 9920), np.float32), "more": np.zeros(1)}, "holds more, which is no input"),
-        ({"waveform": np.array([None])}, "is no .npz of plain arrays"),
+        ({"waveform": np.array([None])}, "waveform: holds Python objects, which are not unpickled"),
         ({"waveform": np.zeros((1, 9919), np.float32)}, "the last axis must be 9920"),
         ({"waveform": np.zeros((0, 9920), np.float32)}, "waveform has shape (0, 9920); "),
         ({"waveform": np.zeros((1, 0), np.float32)}, "the last axis must be 9920"),

@@ -216,7 +216,7 @@ HUGE = _header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000
         ),
         ("a.npy", _header("__import__('os').abort()"), ["is no NumPy array"]),
         ("a.npy", b"\x93NUMPY\x03\x00" + b"\0" * 8, ["a header that plain arrays do not have"]),
-        ("a.npz", b"no zip", ["is no whole .npz"]),
+        ("a.npz", b"no zip", ["is no .npz of plain arrays"]),
         ("a.npz", _archive_of("a.npy", _saved(TRAP)), ["a.npz: a: holds Python objects"]),
         ("a.npz", _archive_of("a.npy", HUGE), ["a.npz: a: has 0 bytes of numbers"]),
         ("a.npz", _archive_of("../a.txt", b"1"), ["is no NumPy array"]),
@@ -299,7 +299,7 @@ def test_a_file_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_what_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is no such file"):
         dumps.read(tmp_path / "nowhere.npy")
-    with pytest.raises(UserError, match="is neither a file nor a folder"):
+    with pytest.raises(UserError, match="is a device, which is not read"):
         dumps.read(Path("/dev/null"))
 
 

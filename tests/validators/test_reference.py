@@ -525,7 +525,7 @@ def test_wav_is_read_back_bit_for_bit_by_others(tmp_path: Path) -> None:
     wav.write(path, original, 44100)
     info = soundfile.info(path)
     assert (info.format, info.subtype, info.channels, info.samplerate) == ("WAV", "FLOAT", 1, 44100)
-    for found in (wav.read(path, 44100), soundfile.read(path, dtype="float32")[0]):
+    for found in (wav.read(path, 44100, len(original)), soundfile.read(path, dtype="float32")[0]):
         assert found.tobytes() == original.tobytes()
     assert b"PEAK" not in path.read_bytes()[:100]
     assert path.stat().st_size == 12 + 26 + 12 + 8 + 4 * len(original)

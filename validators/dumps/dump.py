@@ -38,4 +38,4 @@ class Dump:
 def as_float32(values: NDArray[np.generic]) -> NDArray[np.float32]:
     """Real numbers as what models answer in; what float32 cannot hold becomes infinite, which no comparison passes."""
     with np.errstate(over="ignore"):
-        return values.astype(np.float32)
+        return values.astype(np.float32, copy=False)

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from recipes.base import files
 from recipes.base.errors import UserError
 from validators.dumps import numpy_file, reference_json, sigmastar, text
 from validators.dumps.dump import Dump, Flat, Tensor, Tensors
 from validators.reference.format import FILE
 
-MOST_BYTES = 2**31
+MOST_BYTES = 2**30
 
 _FLOAT32_BYTES = 4
 
@@ -57,12 +58,7 @@ def _file(path: Path) -> Dump:
 
 def _content(path: Path) -> bytes:
     try:
-        # A pipe or a device would be waited for, or never end.
-        if path.exists() and not path.is_file():
-            raise UserError(f"{path}: is neither a file nor a folder; give one that holds a dump")
-        if (size := path.stat().st_size) > MOST_BYTES:
-            raise UserError(f"{path}: has {size} bytes; at most {MOST_BYTES} are read: dump fewer tensors")
-        return path.read_bytes()
+        return files.content(path, MOST_BYTES)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file or folder; give {KINDS}") from None
     except OSError as error:

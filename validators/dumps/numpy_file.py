@@ -3,6 +3,8 @@
 Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
 
+import lzma
+import struct
 import zipfile
 import zlib
 from io import BytesIO
@@ -11,26 +13,47 @@ from pathlib import Path
 from tokenize import TokenError
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recipes.base.errors import UserError
 from validators.compare import Sampled
 from validators.dumps.dump import Dump, as_float32
 
-MOST_BYTES_UNPACKED = 2**31
+MOST_BYTES_UNPACKED = 2**30
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _BAD_HEADER = (ValueError, SyntaxError, TokenError, EOFError, OverflowError, MemoryError, RecursionError)
-_BAD_ARCHIVE = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+# An encrypted entry is a RuntimeError, and an unknown method one that is not implemented.
+_BAD_ARCHIVE = (
+    OSError,
+    EOFError,
+    ValueError,
+    IndexError,
+    struct.error,
+    RuntimeError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
 
 
 def array(path: Path, content: bytes) -> Dump:
     """One array, by the name of the file."""
-    return Dump({"": {path.stem: _array(str(path), content)}})
+    return Dump({"": {path.stem: _sampled(_array(str(path), content))}})
 
 
 def archive(path: Path, content: bytes) -> Dump:
     """The arrays of an archive, by their names in it. Raises UserError for one that would unpack to too much."""
-    tensors = {}
+    found = arrays(path, content)
+    if not found:
+        raise UserError(f"{path}: holds no array; write it with numpy.savez")
+    return Dump({"": {name: _sampled(values) for name, values in found.items()}})
+
+
+def arrays(path: Path, content: bytes) -> dict[str, NDArray[np.generic]]:
+    """The arrays of an archive as they are, by their names in it; read-only. Raises UserError, as `archive` does."""
+    found: dict[str, NDArray[np.generic]] = {}
     try:
         with zipfile.ZipFile(BytesIO(content)) as packed:
             members = packed.infolist()
@@ -38,18 +61,20 @@ def archive(path: Path, content: bytes) -> Dump:
                 raise UserError(f"{path}: unpacks to {total} bytes; at most {MOST_BYTES_UNPACKED} are read")
             for member in members:
                 name = member.filename.removesuffix(".npy")
-                if name in tensors:
+                if name in found:
                     raise UserError(f"{path}: holds {name!r} twice; write it with numpy.savez")
                 # zipfile gives no more than the size that was summed up.
-                tensors[name] = _array(f"{path}: {name}", packed.read(member))
+                found[name] = _array(f"{path}: {name}", packed.read(member))
     except _BAD_ARCHIVE as error:
-        raise UserError(f"{path}: is no whole .npz ({error}); write it with numpy.savez") from None
-    if not tensors:
-        raise UserError(f"{path}: holds no array; write it with numpy.savez")
-    return Dump({"": tensors})
+        raise UserError(f"{path}: is no .npz of plain arrays ({error}); write it with numpy.savez") from None
+    return found
 
 
-def _array(where: str, content: bytes) -> Sampled:
+def _sampled(values: NDArray[np.generic]) -> Sampled:
+    return Sampled.of(as_float32(values))
+
+
+def _array(where: str, content: bytes) -> NDArray[np.generic]:
     stream = BytesIO(content)
     try:
         shape, by_columns, dtype = _HEADERS[np.lib.format.read_magic(stream)](stream)
@@ -65,4 +90,7 @@ def _array(where: str, content: bytes) -> Sampled:
     if rest != needed or min(shape, default=0) < 0:
         raise UserError(f"{where}: has {rest} bytes of numbers, and shape {list(shape)} needs {needed}; is it cut off?")
     values = np.frombuffer(content, dtype, offset=stream.tell())
-    return Sampled.of(as_float32(values.reshape(shape, order="F" if by_columns else "C")))
+    try:
+        return values.reshape(shape, order="F" if by_columns else "C")
+    except ValueError:  # Where one axis is 0, the others may be beyond all memory.
+        raise UserError(f"{where}: has the shape {list(shape)}, which no array has; write it with numpy.save") from None

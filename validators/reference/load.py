@@ -1,8 +1,8 @@
 """Reads a reference back, and trusts nothing in it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from io import BytesIO
 from math import prod
 from pathlib import Path
 from tokenize import TokenError
@@ -12,11 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from recipes.base import files, plain_json
 from recipes.base.errors import UserError
 from validators.compare import Sampled, axis_faults
 from validators.reference import wav
-from validators.reference.format import FILE, SCHEMA, CaseEntry, Dump, Header, Sounds, Values
+from validators.reference.format import FILE, MOST_BYTES, SCHEMA, CaseEntry, Dump, Header, Sounds, Values
 from validators.values import Case
+
+# Of all the files together: 35 minutes of sound at 32 kHz.
+_MOST_ELEMENTS = 2**26
+# Of a number of a NumPy file; one of another type than float32 is told so.
+_WIDEST_BYTES = 8
+# Of a NumPy file before its numbers.
+_MOST_HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -42,20 +50,34 @@ def read(folder: Path) -> Reference:
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"{path}: two cases are called {name!r}; make the folder again")
+    _refuse_length(path, dump.cases)
     return Reference(header, tuple(_case(path, header, case) for case in dump.cases))
+
+
+def _refuse_length(path: Path, cases: Sequence[CaseEntry]) -> None:
+    """Before a sound is read: what this says of its length is held to the file's own header."""
+    arrays = [array.shape for case in cases for array in case.input.values()]
+    arrays += [array.shape for case in cases for array in case.outputs.values() if array.file is not None]
+    arrays += [array.shape for case in cases for array in case.inner.values()]
+    if (total := sum(map(prod, arrays))) > _MOST_ELEMENTS:
+        raise UserError(
+            f"{path}: its files hold {total} numbers; at most {_MOST_ELEMENTS} are read, which is minutes of sound; "
+            "make the folder again with shorter ones"
+        )
 
 
 def _parsed(path: Path) -> Dump:
     try:
-        content = path.read_bytes()
-        data = json.loads(content)
+        content = files.content(path, MOST_BYTES)
+        data = plain_json.read(content)
     except FileNotFoundError:
         raise UserError(f"{path}: is missing; give a folder that holds a reference") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UserError(f"{path}: is no JSON, or only a part of it ({error}); make the folder again") from None
-    schema = data.get("schema") if isinstance(data, dict) else None
+    data = data if isinstance(data, dict) else {}
+    schema = data.get("schema")
     if schema != SCHEMA:
         raise UserError(
             f"{path}: has the schema {schema!r}, and this version reads {SCHEMA!r}; "
@@ -100,7 +122,9 @@ def _case(path: Path, header: Header, case: CaseEntry) -> ReferenceCase:
         raise UserError(f"{where}: the shapes do not fit the axes: {listed}; make the folder again")
     expected = {name: read_values(path.parent, f"{where}: {name}", entry) for name, entry in case.outputs.items()}
     waveform = _waveform(path.parent, where, sounds, header.sample_rate)
-    held = {name: _whole(path.parent, f"{where}: {name}", entry.file) for name, entry in case.inner.items()}
+    held = {
+        name: _whole(path.parent, f"{where}: {name}", entry.file, entry.shape) for name, entry in case.inner.items()
+    }
     for name, array in held.items():
         if array.shape != case.inner[name].shape:
             raise UserError(
@@ -115,18 +139,20 @@ def read_values(folder: Path, where: str, entry: Values) -> Sampled:
     sampled = _sampled(where, entry)
     if entry.file is None:
         return sampled
-    whole = _whole(folder, where, entry.file)
+    whole = _whole(folder, where, entry.file, entry.shape)
     kept = Sampled.of(whole, entry.stride)
     if kept.shape != sampled.shape or not np.array_equal(kept.values, sampled.values):
         raise UserError(f"{where}: {entry.file} holds other values than {FILE} does; make the folder again")
     return Sampled.of(whole)
 
 
-def _whole(folder: Path, where: str, name: str) -> NDArray[np.float32]:
+def _whole(folder: Path, where: str, name: str, shape: Sequence[int]) -> NDArray[np.float32]:
     try:
-        with _inside(folder, where, name).open("rb") as file:
-            # Not np.load, which takes archives too. What is no header makes it raise what Python's tokenizer does.
-            whole = np.lib.format.read_array(file, allow_pickle=False)
+        # In memory, where the numbers are counted before room is made for as many as the header says.
+        most = prod(shape) * _WIDEST_BYTES + _MOST_HEAD_BYTES
+        content = files.content(_inside(folder, where, name), most)
+        # Not np.load, which takes archives too. What is no header makes it raise what Python's tokenizer does.
+        whole = np.lib.format.read_array(BytesIO(content), allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError, OverflowError, TokenError):
         raise UserError(f"{where}: {name} is missing or no NumPy file; make the folder again") from None
     if whole.dtype != np.float32:
@@ -166,8 +192,5 @@ def _waveform(folder: Path, where: str, sounds: Sounds, sample_rate: int) -> NDA
         raise UserError(f"{where}: names {len(sounds.files)} files for a batch of {batch}; make the folder again")
     rows = []
     for file in sounds.files:
-        row = wav.read(_inside(folder, where, file), sample_rate)
-        if len(row) != samples:
-            raise UserError(f"{where}: {file} has {len(row)} samples, not {samples}; make the folder again")
-        rows.append(row)
+        rows.append(wav.read(_inside(folder, where, file), sample_rate, samples))
     return np.stack(rows).reshape(sounds.shape)

@@ -7,10 +7,12 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from recipes.base import files
 from recipes.base.errors import UserError
 
 _IEEE_FLOAT = 3
 _BYTES = 4
+_MOST_HEAD_BYTES = 4096
 
 
 def write(path: Path, waveform: NDArray[np.float32], sample_rate: int) -> None:
@@ -30,10 +32,13 @@ def _chunk(name: bytes, content: bytes) -> bytes:
     return name + struct.pack("<I", len(content)) + content
 
 
-def read(path: Path, sample_rate: int) -> NDArray[np.float32]:
-    """(samples,) of a mono float WAV at that rate. Raises UserError for any other file."""
+def read(path: Path, sample_rate: int, samples: int) -> NDArray[np.float32]:
+    """(samples,) of a mono float WAV of that rate and length. Raises UserError for any other file."""
     try:
-        with path.open("rb") as file, soundfile.SoundFile(file) as sound:
+        most = samples * _BYTES + _MOST_HEAD_BYTES
+        with files.opened(path, most) as file, soundfile.SoundFile(file) as sound:
+            if sound.frames != samples:
+                raise UserError(f"{path}: has {sound.frames} samples, not {samples}; make the folder again")
             if (sound.channels, sound.samplerate, sound.subtype) != (1, sample_rate, "FLOAT"):
                 raise UserError(
                     f"{path}: has {sound.channels} channels of {sound.subtype} at {sound.samplerate} Hz, not one of "
@@ -44,6 +49,8 @@ def read(path: Path, sample_rate: int) -> NDArray[np.float32]:
         raise UserError(f"{path}: is missing; make the folder again") from None
     except (OSError, soundfile.SoundFileError) as error:
         raise UserError(f"{path}: cannot be read as sound ({error}); make the folder again") from None
+    if len(waveform) != samples:
+        raise UserError(f"{path}: ends after {len(waveform)} of its {samples} samples; make the folder again")
     if not np.isfinite(waveform).all():
         raise UserError(f"{path}: holds samples that are NaN or infinite; make the folder again")
     return waveform

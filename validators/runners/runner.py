@@ -42,8 +42,9 @@ class Runner:
 
 def run_batch(runner: Runner, inputs: Mapping[str, np.ndarray]) -> Arrays:
     """As `runner.run`; where the artifact takes one clip at a time, row by row. Raises RunnerError."""
-    rows = len(next(iter(inputs.values())))
-    if rows == 1 or runner.inputs[0].axes[0] != 1:
+    batched = [np.ndim(value) > 0 for value in inputs.values()]
+    rows = len(next(iter(inputs.values()))) if batched and all(batched) else 1
+    if rows == 1 or not runner.inputs or runner.inputs[0].axes[:1] != (1,):
         return runner.run(inputs)
     answers = [runner.run({name: value[row : row + 1] for name, value in inputs.items()}) for row in range(rows)]
     return {name: np.concatenate([np.atleast_1d(answer[name]) for answer in answers]) for name in answers[0]}

@@ -9,14 +9,19 @@ import numpy as np
 import onnx
 import tract
 
+from validators.onnx_tensors import reads_other_files
 from validators.runners.runner import Arrays, Port, Runner, RunnerError, shortened
 
 
 def open_file(path: Path) -> Runner:
     """Load a .onnx file. tract plans for concrete shapes: a plan is made at the first run of each shape, then kept."""
     try:
-        tract.onnx().load(str(path))
         header = onnx.load(str(path), load_external_data=False)
+        if reads_other_files(header):
+            raise RunnerError("tract: its weights lie in other files, which are not read")
+        tract.onnx().load(str(path))
+    except RunnerError:
+        raise
     except Exception as error:  # tract has its own error, protobuf another
         raise RunnerError(f"tract cannot load it: {shortened(error)}") from error
     inputs = tuple(map(_port, header.graph.input))

@@ -121,7 +121,7 @@ def test_more_samples_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def read(*_arguments: object, **_options: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(soundfile, "read", read)
+    monkeypatch.setattr(soundfile.SoundFile, "read", read)
     assert "more samples than fit into memory; cut it into pieces" in refusal(path)
 
 

@@ -154,7 +154,7 @@ def test_what_is_skipped_calls_nothing(tiny_run: Path, tmp_path: Path) -> None:
     save(tree | {"lr_scheduler": {"anneal_func": trap}}, tiny_run)
     assert "nothing was run" in refusal(tiny_run / "chkpnt.pt")
     save(tree["model_dict"] | {"start.1.weight": Calls(getattr, "text", "upper")}, tiny_run)
-    assert "'start.1.weight' is Skipped" in refusal(tiny_run / "chkpnt.pt")
+    assert "'start.1.weight' is made by builtins.getattr" in refusal(tiny_run / "chkpnt.pt")
 
 
 def test_what_is_missing_from_the_folder(tiny_run: Path, tmp_path: Path) -> None:
@@ -225,5 +225,5 @@ def test_a_petabyte_of_positions_in_a_few_bytes(tiny_run: Path, tiny: Sizes) -> 
     tree = tree_of(tiny_run)
     tree["model_dict"]["tf.pos_embed"] = torch.zeros(1).expand(1, 2**45, tiny.emb_dim)
     save(tree, tiny_run)
-    with pytest.raises(UserError, match=r"'tf\.pos_embed' of .* repeats fewer numbers than it has places"):
+    with pytest.raises(UserError, match="has more places than numbers"):
         checkpoint.read(tiny_run)

@@ -130,6 +130,16 @@ def programs(package: str | PathLike[str] | ct.models.MLModel) -> tuple[Program,
     Raises `PackageError` for what is no ML program, has no function, or names a block that the file does not hold.
     """
     model, source = opened(package)
+    try:
+        found = tuple(_programs(model, source))
+    except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:  # of types that nobody knows
+        raise PackageError(f"{source}: its program cannot be read: {type(error).__name__}: {error}") from error
+    if not found:
+        raise PackageError(f"{source}: is an ML program without a function")
+    return found
+
+
+def _programs(model: ct.models.MLModel, source: str) -> Iterator[Program]:
     spec = model.get_spec()
     kind = spec.WhichOneof("Type")
     if kind != "mlProgram":
@@ -137,7 +147,6 @@ def programs(package: str | PathLike[str] | ct.models.MLModel) -> tuple[Program,
     if not spec.mlProgram.functions:
         raise PackageError(f"{source}: the program has no function")
     described = {function.name: function for function in spec.description.functions}
-    found = []
     for name, function in sorted(spec.mlProgram.functions.items()):
         opset = function.opset.removeprefix("CoreML")
         if not opset.isdigit() or function.opset not in function.block_specializations:
@@ -146,19 +155,16 @@ def programs(package: str | PathLike[str] | ct.models.MLModel) -> tuple[Program,
         reader = _Reader(model.weights_dir or "")
         inputs = tuple(Value(item.name, declared_type(item.type)) for item in function.inputs)
         outputs = reader.block(function.block_specializations[function.opset], {value.name: value for value in inputs})
-        found.append(
-            Program(
-                function=name,
-                opset=int(opset),
-                version=spec.specificationVersion,
-                features=tuple(map(_feature, description.input)),
-                results=tuple(map(_feature, description.output)),
-                inputs=inputs,
-                outputs=outputs,
-                ops=tuple(reader.ops),
-            )
+        yield Program(
+            function=name,
+            opset=int(opset),
+            version=spec.specificationVersion,
+            features=tuple(map(_feature, description.input)),
+            results=tuple(map(_feature, description.output)),
+            inputs=inputs,
+            outputs=outputs,
+            ops=tuple(reader.ops),
         )
-    return tuple(found)
 
 
 def declared_type(message: Any) -> ValueType:

@@ -1,0 +1,59 @@
+"""What is cheap to know of a file before anything of it is read: that it is one, and how large it is."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from recipes.base.errors import UserError
+
+# Windows has neither, and no named pipes among its files.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def kind(mode: int) -> str | None:
+    """What something of this `st_mode` is, in words; None where it is a regular file."""
+    return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no file")
+
+
+@contextmanager
+def opened(path: Path, most_bytes: int) -> Iterator[BinaryIO]:
+    """A regular file of at most that many bytes, to be read.
+
+    Raises UserError for a pipe, which would be waited for, a device, which may never end, and a file that is too large;
+    OSError, as `open` does, for what is missing, a folder, or may not be read.
+    """
+    _refuse(path, path.stat(), most_bytes)
+    # What stands there may be another thing by now: a pipe is not waited for, and is looked at once more.
+    with os.fdopen(os.open(path, _FLAGS), "rb") as file:
+        _refuse(path, os.fstat(file.fileno()), most_bytes)
+        yield file
+
+
+def content(path: Path, most_bytes: int) -> bytes:
+    """All of such a file; raises what `opened` does."""
+    with opened(path, most_bytes) as file:
+        found = file.read(most_bytes + 1)
+    if len(found) > most_bytes:
+        raise UserError(f"{path}: grows while it is read; try again when it is written")
+    return found
+
+
+def _refuse(path: Path, found: os.stat_result, most_bytes: int) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(21, "Is a directory", str(path))
+    if what := kind(found.st_mode):
+        raise UserError(f"{path}: is {what}, which is not read; give a file")
+    if found.st_size > most_bytes:
+        raise UserError(f"{path}: has {found.st_size} bytes; at most {most_bytes} are read of such a file")

@@ -1,0 +1,40 @@
+"""What a package holds, before anything of it is loaded: files inside it, which its list of items names."""
+
+from pathlib import Path
+
+from recipes.base import files, plain_json
+from recipes.base.errors import UserError
+from validators.coreml.errors import PackageError
+
+_LIST = "Manifest.json"
+# Items lie below it.
+_DATA = "Data"
+_MOST_BYTES = 2**20
+
+
+def check_contents(package: Path) -> None:
+    """PackageError where the list leads out of the package, or something in it is a link, a pipe or a device.
+
+    coremltools follows the list, and links, to wherever they lead. What is no folder is for others to judge.
+    """
+    if not package.is_dir():
+        return
+    for path in package.rglob("*"):
+        if (what := files.kind(path.lstat().st_mode)) not in (None, "a folder"):
+            raise PackageError(f"{package}: {path.relative_to(package)} is {what}, and a package holds files alone")
+    try:
+        listed = plain_json.read(files.content(package / _LIST, _MOST_BYTES))
+    except FileNotFoundError:
+        raise PackageError(f"{package}: not a readable Core ML model: it has no {_LIST}") from None
+    except (OSError, UserError, ValueError) as error:
+        raise PackageError(f"{package}: not a readable Core ML model: {_LIST} cannot be read: {error}") from None
+    items = listed.get("itemInfoEntries") if isinstance(listed, dict) else None
+    if not isinstance(items, dict) or not all(isinstance(item, dict) for item in items.values()):
+        raise PackageError(f"{package}: not a readable Core ML model: {_LIST} lists no items")
+    data = (package / _DATA).resolve()
+    for item in items.values():
+        name = item.get("path")
+        if not isinstance(name, str) or "\0" in name or not (data / name).resolve().is_relative_to(data):
+            raise PackageError(f"{package}: {_LIST} leads out of the package, to {name!r}")
+        if not (data / name).exists():
+            raise PackageError(f"{package}: {_LIST} names {name!r}, which is missing")

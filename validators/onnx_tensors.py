@@ -1,0 +1,29 @@
+"""The tensors that an ONNX model holds, wherever they stand in it."""
+
+from collections.abc import Iterator
+
+import onnx
+
+
+def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Those of graphs, of graphs within nodes, of functions, and of attributes."""
+    graphs = [model.graph]
+    nodes = [node for function in model.functions for node in function.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            for sparse in graph.sparse_initializer:
+                yield from (sparse.values, sparse.indices)
+            nodes += graph.node
+            continue
+        for attribute in nodes.pop().attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            graphs += [attribute.g, *attribute.graphs] if attribute.HasField("g") or attribute.graphs else []
+
+
+def reads_other_files(model: onnx.ModelProto) -> bool:
+    """Whether the runtimes would follow it to other files, which nobody has checked and may be anywhere."""
+    return any(tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data for tensor in tensors(model))
