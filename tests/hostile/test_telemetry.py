@@ -92,7 +92,9 @@ def _quietly(folder: Path, *words: object, trace: bool) -> subprocess.CompletedP
     assert done.returncode != 99, done.stderr
     assert [path.relative_to(home) for path in home.rglob("*")] == []
     if trace:
-        assert "socket(" not in traced.read_text()
+        # The system's own name service, asked for a user's name, is local.
+        opened = [line for line in traced.read_text().splitlines() if "socket(" in line or "connect(" in line]
+        assert [line for line in opened if "AF_UNIX" not in line] == []
     shutil.rmtree(home)
     return done
 
@@ -118,7 +120,7 @@ def test_a_run_tells_nobody(made_pann: Any, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_conversion_tells_nobody(tmp_path: Path) -> None:
-    words = ["recipe", "mn04_as", "--weights", "synthetic", "--to", "coreml", "-o", tmp_path / "made"]
+    words = ["recipe", "pann", "--weights", "synthetic", "--to", "coreml", "-o", tmp_path / "made"]
     done = _quietly(tmp_path, *words, trace=_can_trace())
     assert done.returncode == 0, done.stderr
     done = _quietly(tmp_path, "inspect", tmp_path / "made" / "model.mlpackage", trace=_can_trace())

@@ -215,6 +215,27 @@ def test_an_answer_that_lies_is_refused(monkeypatch: pytest.MonkeyPatch, header:
         worker.call(_sleep, 0, returns=int)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a fork")
+@pytest.mark.parametrize(
+    ("kill", "told"),
+    [
+        (lambda *_: os.abort(), r"crashed \(signal 6, SIGABRT\)"),
+        (lambda *_: time.sleep(60), "took more than 0.5 s"),
+        (lambda *_: bytearray(10**11), "needs more than 8 GB of memory"),
+        (lambda *_: 1 / 0, "failed: ZeroDivisionError"),
+    ],
+    ids=["crash", "time", "memory", "bug"],
+)
+def test_a_checkpoint_that_kills_its_reader_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kill: Callable[..., Any], told: str
+) -> None:
+    from recipes.base import checkpoint, weights
+
+    monkeypatch.setattr(checkpoint, "read", kill)
+    with limits.time_limit(0.5), pytest.raises(UserError, match=f"mine.pth: what reads it {told}"):
+        weights.read(tmp_path / "mine.pth")
+
+
 @pytest.mark.parametrize("given", ["much", "0", "-1", "nan", "inf"])
 def test_a_limit_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     monkeypatch.setenv(limits.MEMORY, given)
