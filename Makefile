@@ -22,9 +22,9 @@ lint: $(VENV)/test
 costs: $(VENV)/test
 	$(BIN)/python -m recipes.base.cost
 
+# Some twenty minutes; `python -m benchmarks pann --quick` is one figure of it.
 bench: $(VENV)/test
 	$(BIN)/python -m benchmarks
-	$(BIN)/python -m benchmarks.dymn
 	$(BIN)/python -m benchmarks.worker
 
 bench-variants: $(VENV)/test

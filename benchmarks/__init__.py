@@ -1,1 +1,3 @@
-"""Speed, as ratios against the naive way, measured side by side in one run: `make bench`."""
+"""Speed, as ratios measured side by side: `make bench` writes `results.md`, `results.json` and the charts."""
+
+import recipes  # noqa: F401  (what must be set before ONNX Runtime is imported)

@@ -1,68 +1,121 @@
-"""10 s of sound through PANN MobileNetV1 with synthetic weights, in every form and runtime, against eager PyTorch."""
+"""`python -m benchmarks [SUBJECT...]`: measures, prints, and judges by `bars`.
 
-import tempfile
+Without a subject all are measured, and `results.md`, `results.json` and the charts are written beside this file; with
+some, the report is printed, or written to the folder that `-o` names. Ends with 1 where a bar that must be met is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import warnings
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Shown
 
-from benchmarks.timing import medians
-from convert.targets import of_artifact
-from exporters.coreml.convert import convert
-from exporters.coreml.package import save
-from exporters.lowering import lower
-from exporters.onnx.export import export
-from exporters.onnx.metadata import describe
-from exporters.onnx.simplify import simplify
-from recipes.base import labels
-from recipes.base.config import find
-from recipes.base.facts import facts_of
-from recipes.base.recipe import faithful_model, load
-from recipes.base.sound import rich
-from recipes.base.threads import one_thread
-from validators.runners.onnxruntime import open_model
-from validators.runners.pytorch import answers
+from benchmarks import command, files, machine, rewrites, runtimes
+from benchmarks.report import bar_rows, markdown
+from benchmarks.results import Results
+from benchmarks.subject import Settings, Subject, subjects
+from benchmarks.tables import LOWERED
+from benchmarks.whole import front_end, whole
+
+_HERE = Path(__file__).parent
+
+Measure = Callable[[Results, dict[str, tuple[Subject, ...]]], None]
 
 
-def main() -> None:
-    variant = find("pann")
-    model = faithful_model(variant, load(variant.family).synthesize(variant))
-    lowered = lower(model, variant)
-    inputs = {variant.input.name: rich(10 * variant.sample_rate, variant.sample_rate, 1)[None]}
+def _front_ends(results: Results, known: dict[str, tuple[Subject, ...]]) -> None:
+    for name in ("pann", "mn04"):
+        for subject in known[name]:
+            results.tables += front_end(subject, results.settings)
 
-    exported = export(lowered, variant)
-    naive = open_model(exported.SerializeToString())
-    contenders: dict[str, Callable[[], object]] = {
-        "PyTorch, eager": lambda: answers(model, inputs),
-        "ONNX Runtime, as exported": lambda: naive.run(inputs),
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        onnx_file = Path(folder) / "model.onnx"
-        simplified = simplify(exported)
-        facts = facts_of(variant, "synthetic", "", tuple(label.name for label in labels.load(variant.labels)))
-        describe(simplified, variant, facts)
-        onnx_file.write_bytes(simplified.SerializeToString())
-        packages = {}
-        for precision in ("fp32", "mixed"):
-            packages[precision] = Path(folder) / f"{precision}.mlpackage"
-            save(convert(lowered, variant, precision=precision).model, packages[precision], variant, facts, precision)
-        for label, file in {"simplified": onnx_file, **packages}.items():
-            for runtime in of_artifact(file).runtimes:
-                if runtime.absent() is None:
-                    runner = runtime.open(file)
-                    contenders[f"{runtime.name}, {label}"] = partial(runner.run, inputs)
-        seconds = medians(contenders)
 
-    shown = Table("10 s of sound", "ms", "against eager PyTorch", box=None, pad_edge=False)
-    eager = seconds["PyTorch, eager"]
-    for name, value in seconds.items():
-        shown.add_row(name, f"{1000 * value:.1f}", f"{value / eager:.2f} x")
-    Console().print(shown)
+def _whole(name: str) -> Measure:
+    def measure(results: Results, known: dict[str, tuple[Subject, ...]]) -> None:
+        for subject in known[name]:
+            results.tables += whole(subject, results.settings)
+
+    return measure
+
+
+def _tract(results: Results, known: dict[str, tuple[Subject, ...]]) -> None:
+    for name in ("pann", "mn04"):
+        results.tables += [runtimes.in_tract(subject, results.settings) for subject in known[name]]
+
+
+def _executor(results: Results, known: dict[str, tuple[Subject, ...]]) -> None:
+    results.tables += [runtimes.in_executor(subject, results.settings) for subject in known["pann"]]
+
+
+def _rewrites(results: Results, known: dict[str, tuple[Subject, ...]]) -> None:
+    for name in ("pann", "mn04", "eat_s"):
+        results.rewrites += rewrites.one_after_another(known[name][-1], results.settings)
+
+
+def _files(results: Results, known: dict[str, tuple[Subject, ...]]) -> None:
+    for group in known.values():
+        subject = group[-1]
+        shapes = {str(clip): subject.sound(clip).shape for clip in subject.clips}
+        for form in (subject.forms[0], LOWERED):
+            results.files.append(files.weighed(subject.name, form, subject.graph(form), shapes))
+    results.files += runtimes.packages(known["pann"][0])
+
+
+def _command(results: Results, known: dict[str, tuple[Subject, ...]]) -> None:
+    results.commands += [command.recipe("mobilenetv1"), command.bare("mobilenetv1")]
+    results.commands.append(command.recipe("dymn04_as", ("waveform", "melspec")))
+    results.commands.append(command.help_())
+
+
+MEASURES: dict[str, Measure] = {
+    "front-end": _front_ends,
+    **{name: _whole(name) for name in ("pann", "mn04", "mn10", "dymn10", "eat_s")},
+    "tract": _tract,
+    "executor": _executor,
+    "rewrites": _rewrites,
+    "files": _files,
+    "command": _command,
+}
+
+
+def main(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("subject", nargs="*", help=f"all of them: {', '.join(MEASURES)}")
+    parser.add_argument("-o", "--output", type=Path, help="the folder to write to")
+    parser.add_argument("--rounds", type=int, default=Settings.rounds)
+    parser.add_argument("--quick", action="store_true", help="10 s at batch 1 alone")
+    given = parser.parse_args(words)
+    if unknown := [name for name in given.subject if name not in MEASURES]:
+        parser.error(f"no subject {', '.join(unknown)}; choose from {', '.join(MEASURES)}")
+    # What libraries say of themselves at every trace.
+    warnings.simplefilter("ignore")
+    logging.getLogger("torch").setLevel(logging.ERROR)
+
+    results = Results(machine.describe(), Settings(rounds=given.rounds, quick=given.quick))
+    known = subjects()
+    for name in given.subject or MEASURES:
+        MEASURES[name](results, known)
+
+    folder = given.output or (None if given.subject else _HERE)
+    if folder is None:
+        sys.stdout.write(markdown(results))
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        written = {"results.md": markdown(results), "results.json": results.to_json(), **results.charts()}
+        for name, text in written.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    judged = results.judged()
+    shown = Shown("what", "must", "aim", "measured", "verdict", box=None, pad_edge=False)
+    for row in bar_rows(judged):
+        shown.add_row(*row)
+    Console(stderr=True).print(shown)
+    unmet = ["MISSED"] if given.subject or given.quick else ["MISSED", "not measured"]
+    return int(any(one.verdict in unmet for one in judged))
 
 
 if __name__ == "__main__":
-    # All on one thread: ONNX Runtime and tract run on one here, too.
-    with one_thread():
-        main()
+    sys.exit(main(sys.argv[1:]))

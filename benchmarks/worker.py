@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -12,7 +12,6 @@ import onnx
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.timing import medians
 from convert.targets import named
 from exporters.lowering import lower
 from exporters.onnx.export import export
@@ -25,17 +24,18 @@ from recipes.base.threads import one_thread
 from recipes.base.worker import Worker
 from validators.runners import onnxruntime, tract
 
-_STARTS = 9
+_ROUNDS = 9
 
 
-def started(start: Callable[[], object]) -> float:
-    """Seconds that it takes, the median of a few times."""
-    times = []
-    for _ in range(_STARTS):
-        begun = time.perf_counter()
-        start()
-        times.append(time.perf_counter() - begun)
-    return median(times)
+def medians(contenders: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """Seconds that each takes, the median of a few times after one to warm up; in turns, so that drift hits all."""
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(_ROUNDS + 1):
+        for name, call in contenders.items():
+            begun = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - begun)
+    return {name: median(values[1:]) for name, values in times.items()}
 
 
 def answered(needs: tuple[str, ...]) -> None:
@@ -66,11 +66,9 @@ def main() -> None:
             for runtime in runtimes
         }
         starts |= {f"a fork for {name}": partial(answered, needs) for name, needs in heavy.items()}
-        for needs in heavy.values():
-            answered(needs)
         shown = Table("to start a worker", "ms", box=None, pad_edge=False)
-        for name, start in starts.items():
-            shown.add_row(name, f"{1000 * started(start):.0f}")
+        for name, taken in medians(starts).items():
+            shown.add_row(name, f"{1000 * taken:.0f}")
         console.print(shown)
 
         onnx.save(simplify(export(lower(model, variant), variant)), str(file))

@@ -24,6 +24,7 @@ with quiet("coremltools"):
     import coremltools as ct
 
     from validators.coreml import CoreMLError
+    from validators.coreml.cost import macs
     from validators.coreml.hazards import Hazard, hazards
     from validators.coreml.rules import Breach, Program, check_programs, programs
 
@@ -46,7 +47,11 @@ class Region:
 
 @dataclass(frozen=True)
 class Function:
-    """One function of the program; a feature is (name, element type, shapes in words)."""
+    """One function of the program; a feature is (name, element type, shapes in words).
+
+    `macs` are the products that are summed, by op type, at `macs_at`, the default shape of each input; they are a part
+    of all where `macs_unknown` names ops.
+    """
 
     name: str
     op_set: str
@@ -54,6 +59,10 @@ class Function:
     outputs: tuple[tuple[str, str, str], ...]
     ops: dict[str, int]
     regions: tuple[Region, ...]
+    macs: dict[str, int]
+    macs_total: int
+    macs_at: dict[str, tuple[int, ...]]
+    macs_unknown: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,7 @@ def _hazards(package: Path) -> tuple[Hazard, ...]:
 
 def _function(program: Program) -> Function:
     counts = Counter(op.type for op in program.ops if op.type != "const")
+    cost = macs(program)
     return Function(
         name=program.function,
         op_set=f"CoreML{program.opset} (iOS {_ios(program.opset)})",
@@ -131,6 +141,10 @@ def _function(program: Program) -> Function:
         ),
         ops=dict(counts.most_common()),
         regions=tuple(_regions(program)),
+        macs=dict(cost.by_op),
+        macs_total=cost.total,
+        macs_at={feature.name: feature.shape for feature in program.features},
+        macs_unknown=cost.unknown,
     )
 
 
@@ -201,6 +215,7 @@ def text(inspection: Inspection) -> RenderableType:
             _grid(("input", "dtype", "shape"), function.inputs),
             _grid(("output", "dtype", "shape"), function.outputs),
             _grid(("op", "count"), function.ops.items()),
+            _cost(function),
             _grid(
                 ("precision", "ops", "first", "last"),
                 ((region.precision, region.ops, region.first, region.last) for region in function.regions),
@@ -213,6 +228,15 @@ def text(inspection: Inspection) -> RenderableType:
     if inspection.hazards is not None:
         parts.append(_worst(inspection.hazards))
     return Group(*parts)
+
+
+def _cost(function: Function) -> RenderableType:
+    at = ", ".join(f"{name} {_listed(shape)}" for name, shape in function.macs_at.items())
+    rows = [*function.macs.items(), ("total", function.macs_total)]
+    grid = _grid((f"products at {at}", "MACs"), ((name, f"{count:,}") for name, count in rows))
+    if not function.macs_unknown:
+        return grid
+    return Group(grid, f"not counted, since the file leaves their sizes open: {', '.join(function.macs_unknown)}\n")
 
 
 def _short(value: str) -> str:

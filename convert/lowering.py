@@ -14,7 +14,7 @@ from torch import nn
 from convert.subject import Branch
 from exporters.lowering import REWRITES, UNROUNDED, Applied, lowered, shipped
 from exporters.lowering.shipped import Shipped
-from validators.lowered import Answers, check_float32, check_float64
+from validators.lowered import Answers, check_float32, check_float64, in_float64
 from validators.results import Check
 from validators.runners.runner import Arrays
 from validators.values import Case
@@ -46,14 +46,15 @@ def lowered_form(branch: Branch) -> Form:
     )
     double = deepcopy(branch.model).double()
     rewrites = list(dict.fromkeys(step.rewrite for step in done.applied))
-    checks += _in_float64(branch, double, rewrites, cases)
+    doubled = in_float64(_answers(shipped(double, branch.variant), branch), cases)
+    checks += _in_float64(branch, double, rewrites, doubled)
     exact = [name for name in rewrites if name not in UNROUNDED]
     if exact != rewrites:
         without = " and ".join(name for name in rewrites if name in UNROUNDED)
-        checks += _in_float64(branch, double, exact, cases, f"without {without}")
+        checks += _in_float64(branch, double, exact, doubled, f"without {without}")
     warnings: tuple[str, ...] = ()
     if any(check.status == "failed" for check in checks):
-        warnings = (_blamed(branch, double, rewrites, cases),)
+        warnings = (_blamed(branch, double, rewrites, doubled),)
     return Form(done.module, done.applied, tuple(checks), warnings)
 
 
@@ -71,7 +72,6 @@ def _in_float64(
     chosen = {name: REWRITES[name] for name in rewrites}
     module = lowered(double, branch.variant, chosen).module
     return check_float64(
-        _answers(shipped(double, branch.variant), branch),
         _answers(module, branch),
         cases,
         branch.variant.outputs,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipes.base.spec import Output, Tolerance
-from validators.compare import compare_outputs
+from validators.compare import Sampled, compare_outputs
 from validators.results import Check
 from validators.runners.runner import Arrays
 from validators.values import Case
@@ -41,33 +41,34 @@ def check_float32(lowered: Answers, cases: Iterable[Case], outputs: Sequence[Out
     return checks
 
 
-def check_float64(
-    faithful: Answers,
-    lowered: Answers,
-    cases: Iterable[Case],
-    outputs: Sequence[Output],
-    *,
-    rounded: bool,
-    note: str = "",
-) -> list[Check]:
-    """Every output of every case, one against the other; both are fed float64 and give it.
+def in_float64(faithful: Answers, cases: Iterable[Case]) -> list[Case]:
+    """The same inputs in float64, and what `faithful` answers to them; computed once, however often it is held to."""
+    doubled = []
+    for case in cases:
+        inputs = {name: value.astype(np.float64) for name, value in case.inputs.items()}
+        doubled.append(Case(case.name, inputs, faithful(inputs)))
+    return doubled
 
-    Equal but for the order of sums; `rounded`: where `faithful` has weights that were rounded to float32 and `lowered`
-    what they were rounded from, equal to within the fp32 tolerance. That rounding goes through the logarithm of a
-    spectrum's quietest places, where no tighter number holds for every sound: 1.2e-4 in logits on a loud tone.
+
+def check_float64(
+    lowered: Answers, cases: Iterable[Case], outputs: Sequence[Output], *, rounded: bool, note: str = ""
+) -> list[Check]:
+    """Every output of every case of `in_float64`, one against the other.
+
+    Equal but for the order of sums; `rounded`: where the faithful model has weights that were rounded to float32 and
+    `lowered` what they were rounded from, equal to within the fp32 tolerance. That rounding goes through the logarithm
+    of a spectrum's quietest places, where no tighter number holds for every sound: 1.2e-4 in logits on a loud tone.
     `note` says in the checks what was held to it.
     """
     checks: list[Check] = []
     for case in cases:
-        inputs = {name: value.astype(np.float64) for name, value in case.inputs.items()}
-        expected = faithful(inputs)
         tolerances = {
-            output.name: output.tolerances["fp32"] if rounded else _regrouped(output, expected[output.name])
+            output.name: output.tolerances["fp32"] if rounded else _regrouped(output, case.expected[output.name])
             for output in outputs
         }
         checks += compare_outputs(
-            expected,
-            lowered(inputs),
+            case.expected,
+            lowered(case.inputs),
             outputs,
             tolerances,
             artifact="",
@@ -79,7 +80,7 @@ def check_float64(
     return checks
 
 
-def _regrouped(output: Output, expected: NDArray[np.generic]) -> Tolerance:
-    greatest = float(np.abs(expected).max(initial=1))
+def _regrouped(output: Output, expected: NDArray[np.generic] | Sampled) -> Tolerance:
+    greatest = float(np.abs(Sampled.of(expected).values).max(initial=1))
     atol = min(_REGROUPED * greatest, output.tolerances["fp32"].atol)
     return Tolerance(atol=atol, rtol=0, reason="In float64 only the order of sums differs")

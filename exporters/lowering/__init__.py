@@ -22,6 +22,7 @@ from exporters.lowering.axes import carry_axes
 from exporters.lowering.bins import drop_bins
 from exporters.lowering.fourier import factorise_dft
 from exporters.lowering.graph import finish, trace
+from exporters.lowering.means import pool_means
 from exporters.lowering.normal import normalise
 from exporters.lowering.norms import fold_norms
 from exporters.lowering.outputs import add_marked, choose_outputs
@@ -36,6 +37,7 @@ Rewrite = Callable[[GraphModule], Iterator[str]]
 REWRITES: Mapping[str, Rewrite] = {
     "fold-norms": fold_norms,
     "merge-pools": merge_pools,
+    "pool-means": pool_means,
     "carry-axes": carry_axes,
     "factorise-dft": factorise_dft,
     "drop-bins": drop_bins,
@@ -86,9 +88,10 @@ def lowered(model: nn.Module, variant: Variant, rewrites: Mapping[str, Rewrite] 
     names, through = _names(variant), variant.coreml.float32_through
     graph = trace(model)
     choose_outputs(graph, names, through)
-    # Long enough that no inner axis is 1, and short: it is run once.
+    # Long enough that no inner axis is 1, and short: each is run once.
     size = max(variant.input.least, variant.input.default // 50)
-    normalise(graph, torch.zeros(variant.input.shape(2, size)))
+    lengths = (size,) if variant.input.fixed else (size, 2 * size)
+    normalise(graph, *(torch.zeros(variant.input.shape(2, length)) for length in lengths))
     applied = tuple(Applied(name, place) for name, rewrite in rewrites.items() for place in rewrite(graph))
     inner = add_marked(graph, through)
     finish(graph)

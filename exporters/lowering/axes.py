@@ -8,8 +8,9 @@ A permutation passes every layer that treats the axes alike, or whose weights ca
 - a convolution or a pooling, whose two spatial axes change places with its kernel's: transposing both images of a
   correlation transposes the result;
 - a reduction, over the axes where they were before;
-- a product with a constant matrix, from the other side: x^T W = (W^T x)^T;
-- another permutation, with which it becomes one, and a new axis;
+- a product with a constant matrix, from the other side: x^T W = (W^T x)^T; a linear layer, as a convolution with one
+  tap, which takes the channels where a network has them;
+- another permutation, with which it becomes one, a new axis, and one that is taken off;
 - a size that is asked for, which is that of another axis.
 
 A network fed (time, mel) by a front end that computes (mel, time) is thereby laid out as a whole with time last, where
@@ -105,7 +106,7 @@ def _carry(graph: GraphModule) -> Iterator[str]:
         if axes is None:
             continue
         whole = shape(node)
-        if isinstance(layer(node), nn.Conv2d):
+        if isinstance(layer(node), (nn.Conv1d, nn.Conv2d)):
             yield place(node)
         if axes != tuple(range(len(axes))):
             behind = call_behind(node, torch.permute, axes)
@@ -131,6 +132,15 @@ def _pass(node: Node, before: list[Node]) -> Axes | None:
         assert isinstance(new, int)
         node.args = (_source(before[0]), len(axes))
         return (*axes[:new], len(axes), *axes[new:])
+    if calls(node, torch.squeeze) and len(node.args) == 2:
+        gone = node.args[1]
+        assert isinstance(gone, int)
+        node.args = (_source(before[0]), axes[gone])
+        return _without(axes, {gone})
+    if isinstance(linear := layer(node), nn.Linear) and axes == (0, 2, 1):
+        change_layer(node, _at_each_place(linear))
+        node.args = (_source(before[0]),)
+        return axes
     if isinstance(layer(node), _ELEMENTWISE_LAYERS) or (calls(node, *_ELEMENTWISE) and _alike(node, axes)):
         for maker in before:
             node.replace_input_with(maker, _source(maker))
@@ -180,10 +190,19 @@ def _pass_reduction(node: Node, before: Node) -> Axes | None:
     gone = {dim % len(axes) for dim in ((dims,) if isinstance(dims, int) else dims)}
     node.args = (_source(before), tuple(axes[dim] for dim in sorted(gone)), keep)
     node.kwargs = {}
-    if keep:
-        return axes
+    return axes if keep else _without(axes, gone)
+
+
+def _without(axes: Axes, gone: set[int]) -> Axes:
     left = [axis for place_, axis in enumerate(axes) if place_ not in gone]
     return tuple(sorted(left).index(axis) for axis in left)
+
+
+def _at_each_place(linear: nn.Linear) -> nn.Conv1d:
+    """A product with the channels of (batch, places, channels), for (batch, channels, places)."""
+    conv = nn.Conv1d(linear.in_features, linear.out_features, 1, bias=linear.bias is not None, device="meta")
+    conv.weight, conv.bias = same_kind(linear.weight[:, :, None], linear.weight), linear.bias
+    return conv
 
 
 def _pass_product(node: Node, before: Node) -> Axes | None:

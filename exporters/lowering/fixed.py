@@ -29,11 +29,13 @@ class BlockedBands(nn.Module):
         taps = free.columns.shape[-1]
         self.rows, self.phases = free.rows, free.hop // free.rows
         wide = -(-taps // self.phases)
-        self.blocks = (samples - free.taps) // free.hop + wide
+        self.frames = (samples - free.taps) // free.hop + 1
+        self.blocks = self.frames - 1 + wide
         self.surplus = self.blocks * free.hop - samples
         kernels = F.pad(free.columns, (0, wide * self.phases - taps))
         kernels = kernels.reshape(len(kernels), 1, wide, self.phases).permute(0, 3, 1, 2)
         self.columns = same_kind(kernels, free.columns)
+        self.image = (2 * self.rows, len(kernels) // (2 * self.rows), self.frames)
         # Real parts, then imaginary parts, which slices then take apart: five axes are the most that Core ML has.
         self.sums = same_kind(torch.cat([free.sums[0::2], free.sums[1::2]])[:, :, None, None], free.sums)
         self.bands = free.bands
@@ -42,8 +44,7 @@ class BlockedBands(nn.Module):
         blocks = F.pad(x, (0, self.surplus)).reshape(-1, self.blocks, self.phases, self.rows)
         channels = blocks.permute(0, 3, 2, 1).reshape(-1, self.rows * self.phases, 1, self.blocks)
         columns = F.conv2d(channels, self.columns, groups=self.rows)
-        columns = columns.reshape(-1, 2 * self.rows, columns.shape[1] // (2 * self.rows), columns.shape[3])
-        spectrum = F.conv2d(columns, self.sums)
+        spectrum = F.conv2d(columns.reshape(-1, *self.image), self.sums)
         squares = spectrum * spectrum
         half = len(self.sums) // 2
         found: Tensor = self.bands(squares[:, :half] + squares[:, half:])

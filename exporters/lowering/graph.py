@@ -27,23 +27,42 @@ def trace(model: nn.Module) -> GraphModule:
 
 
 class _Shapes(Interpreter):
+    def __init__(self, graph: GraphModule) -> None:
+        super().__init__(graph)
+        self.found: dict[Node, tuple[int, ...]] = {}
+
     def run_node(self, node: Node) -> Any:
         value = super().run_node(node)
         if isinstance(value, Tensor):
-            node.meta["shape"] = tuple(value.shape)
+            self.found[node] = tuple(value.shape)
         return value
 
 
-def find_shapes(graph: GraphModule, example: Tensor) -> None:
-    """Run the graph on `example` and note at each node what it gives; `shape` reads it."""
+def find_shapes(graph: GraphModule, example: Tensor, *others: Tensor) -> None:
+    """Run the graph and note what each node gives: `shape` reads it for `example`, `varying` what others change."""
     kind = next((tensor.dtype for tensor in graph.state_dict().values() if tensor.is_floating_point()), example.dtype)
+    found = []
     with torch.no_grad():
-        _Shapes(graph).run(example.to(kind))
+        for each in (example, *others):
+            run = _Shapes(graph)
+            run.run(each.to(kind))
+            found.append(run.found)
+    for node, sizes in found[0].items():
+        node.meta["shape"] = sizes
+        node.meta["varying"] = {
+            axis for other in found[1:] for axis, size in enumerate(sizes) if other[node][axis] != size
+        }
 
 
 def shape(node: Node) -> tuple[int, ...]:
-    """For the example of `find_shapes`, kept through the rewrites; only its length holds for other inputs."""
+    """For the first example of `find_shapes`, kept through the rewrites; only its length holds for other inputs."""
     found: tuple[int, ...] = node.meta["shape"]
+    return found
+
+
+def varying(node: Node) -> set[int]:
+    """The axes whose sizes go with the input's, all of them where that is not known."""
+    found: set[int] = node.meta.get("varying", set(range(len(shape(node)))))
     return found
 
 
@@ -137,7 +156,7 @@ def call_behind(node: Node, function: Function, *arguments: Any) -> Node:
 
 def take_over(new: Node, old: Node) -> None:
     """All users of `old` read `new` instead, and what only it needed goes."""
-    for key in ("shape", MARK):
+    for key in ("shape", "varying", MARK):
         if key in old.meta:
             new.meta[key] = old.meta[key]
     old.meta.pop(MARK, None)

@@ -1,7 +1,7 @@
 """The normal form, so that each rewrite has one spelling of a thing to look for.
 
 - What PyTorch can compute of constants alone is a constant.
-- A convolution or an average pooling with constant weights is a layer, whichever function was called.
+- A pooling, or a convolution with constant weights is a layer, whichever function was called.
 - Identity and dropout are gone: in evaluation mode they give what they are given.
 - Axes are moved by `torch.permute` and added by `torch.unsqueeze`, with all numbers counted from the front.
 """
@@ -33,15 +33,18 @@ from exporters.lowering.graph import (
 )
 
 _CONVOLUTIONS: dict[object, type[nn.Conv1d] | type[nn.Conv2d]] = {F.conv1d: nn.Conv1d, F.conv2d: nn.Conv2d}
-_POOLINGS: dict[object, type[nn.AvgPool1d] | type[nn.AvgPool2d]] = {
+_POOLINGS: dict[object, Callable[..., nn.Module]] = {
     F.avg_pool1d: nn.AvgPool1d,
     F.avg_pool2d: nn.AvgPool2d,
+    F.max_pool1d: nn.MaxPool1d,
+    F.max_pool2d: nn.MaxPool2d,
 }
+_AVERAGES = (F.avg_pool1d, F.avg_pool2d)
 _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 
 
-def normalise(graph: GraphModule, example: Tensor) -> None:
-    """Bring a traced graph to the normal form, in place; `example` is an input that it takes."""
+def normalise(graph: GraphModule, example: Tensor, *others: Tensor) -> None:
+    """Bring a traced graph to the normal form, in place; `example` and `others` are inputs that it takes."""
     for node in nodes(graph):
         _fold_constant(node)
     for node in nodes(graph):
@@ -51,7 +54,7 @@ def normalise(graph: GraphModule, example: Tensor) -> None:
             _name_convolution(node)
         elif node.target in _POOLINGS:
             _name_pooling(node)
-    find_shapes(graph, example)
+    find_shapes(graph, example, *others)
     for node in nodes(graph):
         _name_axes(node)
 
@@ -99,7 +102,8 @@ def _name_convolution(node: Node) -> None:
 
 
 def _name_pooling(node: Node) -> None:
-    given = arguments(node, "input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
+    order = ("ceil_mode", "count_include_pad") if node.target in _AVERAGES else ("dilation", "ceil_mode")
+    given = arguments(node, "input", "kernel_size", "stride", "padding", *order)
     x = given.pop("input")
     take_over(call_layer(node, f"{place(x)}_pool", _POOLINGS[node.target](**given), x), node)
 

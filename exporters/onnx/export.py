@@ -1,9 +1,19 @@
 """The exported graph: PyTorch's current exporter, dynamic axes, names and axes as the configuration says."""
 
+from contextlib import suppress
+from copy import copy
+from functools import partial
+
 import onnx
 import torch
+import torch._dynamo.config
+from onnx_ir.passes import Sequential, common
+from onnxscript.optimizer import fold_constants
 from torch import nn
+from torch.export import ExportedProgram
+from torch.onnx import ONNXProgram
 
+from exporters.onnx.operators import FORMS, changes_in_place
 from exporters.onnx.opset import NATIVE_OPSET, to_opset
 from recipes.base.errors import UserError
 from recipes.base.quiet import quiet
@@ -24,21 +34,54 @@ def export(module: nn.Module, variant: Variant, opset: int = DEFAULT_OPSET) -> o
         raise UserError(f"--opset {opset}: choose one from {OPSETS.start} to {OPSETS.stop - 1}")
     # Two rows and a length that leaves no inner axis at 1: torch.export takes a 1 for a constant.
     example = torch.zeros(variant.input.shape(2, variant.input.default))
-    program = torch.export.export(module, (example,), dynamic_shapes=(_dynamic_axes(variant),))
+    # The cache of shapes costs more than it saves where every size is an expression: 10 s for DyMN, and 7 without.
+    with torch._dynamo.config.patch(fake_tensor_cache_enabled=False):
+        program = torch.export.export(module, (example,), dynamic_shapes=(_dynamic_axes(variant),))
     with quiet("torch.onnx"):
-        exported = torch.onnx.export(
-            program,
-            dynamo=True,
-            input_names=[variant.input.name],
-            output_names=[output.name for output in variant.outputs],
-            # Asked for less than it writes, the exporter keeps its own opset with a warning; `to_opset` goes down.
-            opset_version=max(opset, NATIVE_OPSET),
-        )
-    assert exported is not None
-    model = exported.model_proto
+        # Asked for less than it writes, the exporter keeps its own opset with a warning; `to_opset` goes down.
+        exported = _translated(program, variant, max(opset, NATIVE_OPSET))
+    model = _settled(exported)
     _drop_debris(model)
     _name_axes(model, variant)
     return to_opset(model, opset)
+
+
+def _translated(program: ExportedProgram, variant: Variant, opset: int) -> ONNXProgram:
+    """Operator by operator, and only where one has no ONNX form of its own, taken apart before."""
+    translate = partial(
+        torch.onnx.export,
+        dynamo=True,
+        input_names=[variant.input.name],
+        output_names=[output.name for output in variant.outputs],
+        opset_version=opset,
+        # Seconds of looking for patterns, of which onnxsim finds the same and more.
+        optimize=False,
+    )
+    translated: ONNXProgram | None = None
+    if not changes_in_place(program):
+        whole = copy(program)
+        # What the exporter asks of a program; this one is taken as it is.
+        whole.run_decompositions = lambda table=None: whole
+        with suppress(torch.onnx.OnnxExporterError):
+            translated = translate(whole, custom_translation_table=FORMS)
+    if translated is None:
+        translated = translate(program)
+    assert translated is not None
+    return translated
+
+
+def _settled(program: ONNXProgram) -> onnx.ModelProto:
+    """With all that is constant in it as tensors, each once: `to_opset` reads them."""
+    common.InlinePass()(program.model)
+    fold_constants(program.model, onnx_shape_inference=False)
+    Sequential(
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedOpsetsPass(),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+    )(program.model)
+    return program.model_proto
 
 
 def _dynamic_axes(variant: Variant) -> dict[int, object]:

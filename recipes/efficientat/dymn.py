@@ -5,8 +5,8 @@ Source: Schmid et al., "Dynamic Convolutional Neural Networks as Efficient Pre-t
 dynamic convolution as one grouped convolution with groups * batch groups; no format of ours can have such a count free.
 Each of the two forms below gives the same numbers, since a convolution is linear in its kernel. Of several they were
 the fastest in ONNX Runtime. Against the authors' form in eager PyTorch (ten seconds of sound, batch 1 and 3, one
-thread, widths 0.4 and 1; `python -m benchmarks.dymn`) a network takes 0.6 to 0.75 of the time in ONNX Runtime, 1.7 to
-2.2 times as long in tract, and 1.4 to 1.9 times as long in eager PyTorch.
+thread, widths 0.4 and 1) a network took 0.6 to 0.75 of the time in ONNX Runtime, 1.7 to 2.2 times as long in tract, and
+1.4 to 1.9 times as long in eager PyTorch, before any lowering; benchmarks/results.md has what ships.
 """
 
 from functools import partial

@@ -139,9 +139,9 @@ def spread(segmentwise: Tensor, frames: int) -> Tensor:
 
     At most 31 frames are left over, so that one more copy of the last segment covers them.
     """
-    covering = torch.cat([segmentwise, segmentwise[:, -1:]], dim=1)
-    batch, _, classes = covering.shape
-    repeated = covering.repeat(1, 1, FRAMES_PER_SEGMENT).reshape(batch, -1, classes)
     # A gather stands for the slice `[:, :frames]`, whose bounds torch.export cannot prove (its solver has no floor
     # division); dividing the frame index instead ends in floats in Core ML and in comparisons that tract refuses.
-    return repeated.index_select(1, torch.arange(frames, device=repeated.device))
+    # All this is done to the segments' numbers, so that probabilities are copied once.
+    segments = torch.arange(segmentwise.shape[1], device=segmentwise.device)
+    covering = torch.cat([segments, segments[-1:]])[:, None].repeat(1, FRAMES_PER_SEGMENT).reshape(-1)
+    return segmentwise.index_select(1, covering[torch.arange(frames, device=covering.device)])

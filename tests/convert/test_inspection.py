@@ -59,6 +59,14 @@ def test_op_counts_and_regions(shown):
     assert sum(region["ops"] for region in regions) <= sum(function["ops"].values())
 
 
+def test_products_by_op_at_the_default_length(shown):
+    (function,) = shown["functions"]
+    assert function["macs_at"] == {"waveform": [1, 320000]}
+    assert function["macs_unknown"] == []
+    assert {"conv", "linear"} <= function["macs"].keys()
+    assert sum(function["macs"].values()) == function["macs_total"] > 0
+
+
 def test_size_and_metadata(shown, made_pann):
     files = [path.stat().st_size for path in made_pann.mlpackage.rglob("*") if path.is_file()]
     assert shown["sizes"]["total"] == sum(files)
@@ -84,7 +92,15 @@ def test_hazards_of_the_reference_cases(convert, made_pann, shown):
 def test_for_people(convert, made_pann):
     said = convert("inspect", made_pann.mlpackage)
     assert said.exit_code == 0
-    for part in ("waveform", "(1, 9920 to 1920000)", "float16", "warning gpu-dimension", "What to do", "characters)"):
+    for part in (
+        "waveform",
+        "(1, 9920 to 1920000)",
+        "float16",
+        "products at waveform (1, 320000)",
+        "warning gpu-dimension",
+        "What to do",
+        "characters)",
+    ):
         assert part in said.stdout
 
 

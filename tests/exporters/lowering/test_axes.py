@@ -136,3 +136,22 @@ def test_what_an_order_cannot_pass_keeps_its_order(kind: torch.dtype, what: str)
 
     sizes = (2, 5, 5, 5) if what == "other orders" else (2, 3, 3, 5)
     assert rewritten(randomised(Model(), kind), torch.randn(sizes, dtype=kind), carry_axes).places == []
+
+
+def test_linear_layers_become_convolutions_where_channels_come_first(kind: torch.dtype) -> None:
+    """Fewer numbers are moved behind them."""
+
+    class Head(nn.Module):
+        def __init__(self, outputs: int) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(12, 12), nn.Linear(12, outputs, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            found: Tensor = self.second(torch.relu(self.first(x.transpose(1, 2))))
+            return found.sigmoid() + self.second(self.first(x.amax(dim=2)))[:, None]
+
+    x = torch.randn(2, 12, 17, dtype=kind)
+    done = rewritten(randomised(Head(5), kind), x, carry_axes)
+    assert done.places == ["first_2", "second_2"]
+    assert [type(layer) for layer in done.layers()] == [nn.Conv1d, nn.Conv1d, nn.Linear, nn.Linear]
+    assert rewritten(randomised(Head(31), kind), x, carry_axes).places == []

@@ -79,3 +79,12 @@ def test_a_slice_is_no_new_axis(kind: torch.dtype) -> None:
             return x[:, None, 1:] + x[:, None, -1:]
 
     rewritten(Sliced(), torch.randn(2, 3, 5, dtype=kind))
+
+
+def test_a_maximum_of_neighbours_is_a_layer_too(kind: torch.dtype) -> None:
+    class Model(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.max_pool2d(x, 2) + F.max_pool1d(x.flatten(2), 3, stride=1, padding=1, dilation=1).mean()
+
+    done = rewritten(Model(), torch.randn(2, 3, 8, 9, dtype=kind))
+    assert [type(layer) for layer in done.layers()] == [nn.MaxPool2d, nn.MaxPool1d]

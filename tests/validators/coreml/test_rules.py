@@ -177,7 +177,7 @@ def conv_then_reflect(x: Any) -> Any:
 
 
 def sliced_then_reflect(x: Any) -> Any:
-    part = mb.slice_by_index(x=x, begin=[0, 1], end=[1, 0], end_mask=[True, True])
+    part = mb.slice_by_size(x=x, begin=[0, 1], size=[1, -1])
     return mb.pad(x=part, pad=[2, 2], mode="reflect", name="y")
 
 

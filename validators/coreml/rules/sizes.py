@@ -133,6 +133,26 @@ def _concat(op: Op, found: Shapes) -> Shape | None:
     return tuple(total if index == axis % len(first) else size for index, size in enumerate(first))
 
 
+def _slice_by_index(op: Op, found: Shapes) -> Shape | None:
+    """As Python slices, negative places from the end too; a dimension that is squeezed is one place of it."""
+    x, begin, end = _shape(op, "x", found), op.constant("begin"), op.constant("end")
+    if x is None or begin is None or end is None:
+        return None
+    rank = len(x)
+    strides = op.constant("stride", [1] * rank)
+    from_first, to_last, squeezed = (
+        op.constant(name, [False] * rank) for name in ("begin_mask", "end_mask", "squeeze_mask")
+    )
+    spans = [
+        slice(None if from_first[i] else begin[i], None if to_last[i] else end[i], strides[i]) for i in range(rank)
+    ]
+    return tuple(
+        None if size is None else len(range(size)[span])
+        for size, span, gone in zip(x, spans, squeezed, strict=True)
+        if not gone
+    )
+
+
 def _pad(op: Op, found: Shapes) -> Shape | None:
     x, amounts = _shape(op, "x", found), op.constant("pad")
     if x is None or amounts is None or len(amounts) > 2 * len(x):
@@ -219,6 +239,7 @@ _DERIVED: dict[str, _Rule] = {
     "matmul": _matmul,
     "pad": _pad,
     "reshape": _reshape,
+    "slice_by_index": _slice_by_index,
     "squeeze": _squeeze,
     "transpose": _transpose,
 }

@@ -1,0 +1,100 @@
+"""What the lowered form has to reach: of each figure what it must be, and what it aims at.
+
+Ratios say how many times as fast the lowered form is as another in the same run; those against the floor, how many
+times as long it takes as its multiply-accumulates alone would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from benchmarks.logmel import STFT_AND_MEL
+from benchmarks.subject import NOT_LOWERED, STFT
+from benchmarks.tables import LOWERED, NAIVE, Clip, Table
+
+FLOOR = "floor"
+_ONE, _TWO, _BOTH = (1,), (2,), (1, 2)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Of a table's lowered row against another, at least `must`; against the floor, or an error, at most.
+
+    `output` names the output whose worst error is held to it, in place of a ratio.
+    """
+
+    subject: str
+    clip: Clip
+    threads: int
+    against: str
+    must: float
+    aim: float
+    output: str = ""
+
+    @property
+    def at_most(self) -> bool:
+        return self.against == FLOOR or bool(self.output)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """`measured` is None where the run did not measure it."""
+
+    bar: Bar
+    measured: float | None
+
+    @property
+    def verdict(self) -> str:
+        if self.measured is None:
+            return "not measured"
+        if self._reaches(self.bar.aim):
+            return "aim met"
+        return "must met" if self._reaches(self.bar.must) else "MISSED"
+
+    def _reaches(self, bound: float) -> bool:
+        assert self.measured is not None
+        return self.measured <= bound if self.bar.at_most else self.measured >= bound
+
+
+def _ratios(
+    subject: str, clips: Sequence[Clip], threads: Sequence[int], must: float, aim: float, against: str = NAIVE
+) -> list[Bar]:
+    return [Bar(subject, clip, count, against, must, aim) for clip in clips for count in threads]
+
+
+_TEN = Clip(10)
+
+BARS: tuple[Bar, ...] = (
+    *_ratios("PANN front end", [_TEN], _BOTH, 3.5, 4.5),
+    *_ratios("PANN front end", [_TEN], _BOTH, 1, 1, STFT_AND_MEL),
+    *_ratios("PANN", [_TEN, Clip(60), Clip(10, 8)], _BOTH, 2.2, 3),
+    # Against both forms of the naive graph: the second has an operator that is slow, and does not spread over threads.
+    *(bar for naive in (NAIVE, STFT) for bar in _ratios("mn04", [_TEN], _ONE, 2.4, 3, naive)),
+    *(bar for naive in (NAIVE, STFT) for bar in _ratios("mn04", [_TEN], _TWO, 4, 5, naive)),
+    *(bar for naive in (NAIVE, STFT) for bar in _ratios("mn10", [_TEN], _ONE, 1.6, 2.2, naive)),
+    *(bar for naive in (NAIVE, STFT) for bar in _ratios("mn10", [_TEN], _TWO, 2.2, 3.5, naive)),
+    *_ratios("EAT-S", [_TEN], _ONE, 1.5, 2),
+    *_ratios("EAT-S", [_TEN], _TWO, 1.4, 2),
+    *_ratios("PANN", [_TEN], _BOTH, 2.2, 1.6, FLOOR),
+    *_ratios("PANN in tract", [_TEN], _ONE, 2, 3),
+    *_ratios("mn04 in tract", [_TEN], _ONE, 2, 3),
+    *_ratios("PANN in the Core ML executor", [_TEN], _ONE, 1, 1.5, NOT_LOWERED),
+    *(Bar("PANN", _TEN, 1, "float64", 1e-4, 1e-4, output) for output in ("clipwise", "framewise", "segment_clipwise")),
+    Bar("PANN front end", _TEN, 1, "float64", 2e-3, 2e-3, "melspec"),
+)
+
+
+def judge(tables: Iterable[Table], bars: Iterable[Bar] = BARS) -> list[Judged]:
+    known = {(table.subject, table.clip, table.threads): table for table in tables}
+    return [Judged(bar, _measured(bar, known.get((bar.subject, bar.clip, bar.threads)))) for bar in bars]
+
+
+def _measured(bar: Bar, table: Table | None) -> float | None:
+    if table is None or LOWERED not in table.rows:
+        return None
+    if bar.output:
+        return table.rows[LOWERED].errors.get(bar.output)
+    if bar.against == FLOOR:
+        return table.over_floor(LOWERED)
+    return table.ratio(bar.against, LOWERED).median if bar.against in table.rows else None
