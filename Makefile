@@ -25,6 +25,7 @@ costs: $(VENV)/test
 # Some twenty minutes; `python -m benchmarks pann --quick` is one figure of it.
 bench: $(VENV)/test
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.worker
 
 bench-variants: $(VENV)/test
 	$(BIN)/python -m benchmarks.variants

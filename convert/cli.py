@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -12,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from convert import signals
 from convert.targets import TARGETS, asked_for, declaring
 from convert.targets import options as target_options
 from convert.targets.target import Option
 from recipes.base.errors import UserError
+from recipes.base.limits import time_limit
 from recipes.base.shown import shown
 
 if TYPE_CHECKING:
@@ -39,9 +42,13 @@ _TITLES = f"{', '.join(_FIRST)} and {_LAST}"
 _SUFFIXES = ", ".join(target.suffix for target in TARGETS)
 _ALWAYS = " and ".join(target.title for target in TARGETS if target.always)
 
+# A longer message is no line any more.
+_MOST_OF_A_BUG = 300
+
 app = typer.Typer(
     help=f"Convert pretrained audio-tagging models to {_TITLES}, and prove each file right.",
-    epilog="Exit codes: 0 passed, 1 failed, 2 usage or bad input, 3 made, but a file was verified by no runtime.",
+    epilog="Exit codes: 0 passed, 1 failed, 2 usage or bad input, 3 made, but a file was verified by no runtime, 70 a "
+    "bug in this command.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -60,6 +67,12 @@ class PrecisionChoice(StrEnum):
 
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        min=0, help="Give up on a runtime, or on what reads a file, that takes more seconds than this. Default: 300."
+    ),
+]
 JunitFile = Annotated[Path | None, typer.Option(help="Also write the results as JUnit XML to this file.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: every case, and each step's time.")]
 
@@ -78,9 +91,13 @@ def one_clear_error() -> Iterator[None]:
         place = f"{error.filename}: " if error.filename else ""
         _complain(f"{place}{error.strerror or error}; free space or check the path and its rights, then run it again")
         raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        _complain("interrupted; nothing half-written is left")
-        raise typer.Exit(130) from None
+    except MemoryError:
+        _complain("there is not enough memory for this; give it a smaller input, or a machine with more")
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt as error:
+        code, what = signals.told(error)
+        _complain(f"{what}; nothing half-written is left")
+        raise typer.Exit(code) from None
 
 
 def _complain(message: str) -> None:
@@ -189,12 +206,13 @@ def recipe(
         list[str] | None,
         typer.Option(help="Set the absolute tolerance: X, or OUTPUT:X for one output; repeat for more."),
     ] = None,
+    timeout: Timeout = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
     **options: Any,
 ) -> None:
     """Make the files that ship from a checkpoint, and check each against PyTorch."""
-    with one_clear_error():
+    with one_clear_error(), time_limit(timeout):
         if checkpoint is not None and weights is not None:
             raise UserError("--checkpoint and --weights both say where the weights are from; leave one out")
         formats = tuple(format_.value for format_ in to or ())
@@ -233,12 +251,13 @@ def recipe(
 @app.command()
 def check(
     folder: Annotated[Path, typer.Argument(help="A folder that `convert recipe` made.")],
+    timeout: Timeout = None,
     junit: JunitFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
 ) -> None:
     """Verify a made folder again, from its own files alone, in every runtime that is here."""
-    with one_clear_error():
+    with one_clear_error(), time_limit(timeout):
         from convert.folder import check_file
         from convert.progress import steps
         from convert.verify import verify
@@ -306,15 +325,16 @@ def inspect(
         bool,
         typer.Option("--hazards", help="Also run the reference cases beside it, and list what float16 cannot hold."),
     ] = False,
+    timeout: Timeout = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show a Core ML package: inputs, outputs, ops, precision by region, size, and broken rules of the runtime."""
-    with one_clear_error():
+    with one_clear_error(), time_limit(timeout):
         from rich.console import Console
 
         from convert import inspection
 
-        found = inspection.inspect(package, hazards)
+        found = inspection.isolated(package, hazards)
         if as_json:
             _print_json(found.as_json())
         else:
@@ -370,10 +390,11 @@ def run(
             "with its best class. --json has as many classes as --top says.",
         ),
     ] = None,
+    timeout: Timeout = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run an artifact on a sound and print its top classes, or write all its outputs."""
-    with one_clear_error():
+    with one_clear_error(), time_limit(timeout):
         from convert import inference
 
         def tell(window: inference.Window, row: inference.Row) -> None:
@@ -399,9 +420,20 @@ def run(
 
 
 def run_app() -> None:
-    """The command; where the reader of its output goes away, as `head` does, it ends without a traceback."""
+    """The command; whatever ends it, it ends in one line and without a traceback.
+
+    Where the reader of its output goes away, as `head` does, there is nobody to tell.
+    """
     try:
-        app()
+        with signals.raised():
+            app()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    except Exception as error:
+        if os.environ.get("SOUNDPORT_DEBUG"):
+            traceback.print_exc()
+        else:
+            what = " ".join(f"{type(error).__name__}: {error}".split())[:_MOST_OF_A_BUG]
+            _complain(f"{what}; this is a bug in soundport; run with SOUNDPORT_DEBUG=1 for the traceback")
+        raise SystemExit(os.EX_SOFTWARE) from None

@@ -16,6 +16,7 @@ from recipes.base.errors import UserError
 from recipes.base.facts import COREML_PREFIX
 from recipes.base.quiet import quiet
 from recipes.base.shown import shown
+from recipes.base.worker import Worker, WorkerError
 from validators import reference
 from validators.reference.format import FILE
 
@@ -90,6 +91,15 @@ class Inspection:
         for hazard in data["hazards"] or ():
             hazard["figure"] = hazard["figure"] if isfinite(hazard["figure"]) else None
         return data
+
+
+def isolated(package: Path, with_hazards: bool) -> Inspection:
+    """As `inspect`, in a worker, which a package may kill; UserError then, too."""
+    with Worker((__name__,)) as worker:
+        try:
+            return worker.call(inspect, package, with_hazards, returns=Inspection, raises=(UserError,))
+        except WorkerError as error:
+            raise UserError(f"{package}: what reads it {error}; `convert check` tells whether it is whole") from error
 
 
 def inspect(package: Path, with_hazards: bool) -> Inspection:

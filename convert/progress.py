@@ -1,11 +1,11 @@
 """Progress on stderr: a spinner and the time of each step, on a terminal; plain lines elsewhere if asked for."""
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from types import FrameType
+
+from convert import signals
 
 Step = Callable[[str], AbstractContextManager[None]]
 
@@ -31,29 +31,20 @@ def steps(verbose: bool) -> Step:
 
 @contextmanager
 def interrupts_kept(step: Step) -> Iterator[Step]:
-    """The same steps, each ending in KeyboardInterrupt if Ctrl-C came during it and somebody swallowed that.
+    """The same steps, each ending in Interrupted if a signal came during it and somebody swallowed what it raised.
 
     Tracing does: what is raised in a callback from native code, or below a bare `except`, is lost.
     """
-    came = False
+    with signals.raised() as came:
 
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        came = True
-        signal.default_int_handler(number, frame)
+        @contextmanager
+        def kept(name: str) -> Iterator[None]:
+            with step(name):
+                yield
+                if came:
+                    raise signals.Interrupted(came[0])
 
-    @contextmanager
-    def kept(name: str) -> Iterator[None]:
-        with step(name):
-            yield
-            if came:
-                raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
         yield kept
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -11,7 +11,9 @@ from convert.progress import Step
 from convert.targets import named
 from convert.targets.target import Target
 from recipes.base import files
+from recipes.base.errors import UserError
 from recipes.base.spec import Input, Output
+from recipes.base.worker import Worker, WorkerError
 from validators import reference
 from validators.results import Check
 from validators.runners.runner import RunnerError
@@ -43,19 +45,29 @@ def check_artifact(
     outputs: tuple[Output, ...],
     cases: Sequence[Case],
 ) -> list[Check]:
-    """The file itself, and its values in every runtime of its format; runtimes that are absent are not verified."""
-    checks = target.check_file(path, artifact, tensor, outputs)
-    for runtime in target.runtimes:
-        unseen = Check(path.name, runtime.name, artifact.precision, "", "", "values", "not verified")
-        if reason := runtime.absent():
-            checks.append(replace(unseen, message=reason))
-            continue
+    """The file itself, and its values in every runtime of its format; runtimes that are absent are not verified.
+
+    All that opens the file does so in a worker: one that dies has failed one check.
+    """
+    with Worker(target.needs()) as worker:
         try:
-            runner = runtime.open(path)
-        except RunnerError as error:
-            checks.append(replace(unseen, status="failed", message=str(error)))
-            continue
-        checks += check_values(runner, cases, outputs, artifact=path.name, precision=artifact.precision)
+            checks = worker.call(
+                target.check_file, path, artifact, tensor, outputs, returns=list[Check], raises=(UserError,)
+            )
+        except WorkerError as error:
+            fault = f"what reads it {error}"
+            checks = [Check(path.name, "", artifact.precision, "", "", "file", "failed", fault)]
+        for runtime in target.runtimes:
+            unseen = Check(path.name, runtime.name, artifact.precision, "", "", "values", "not verified")
+            if reason := runtime.absent():
+                checks.append(replace(unseen, message=reason))
+                continue
+            try:
+                runner = runtime.open(path, worker)
+            except RunnerError as error:
+                checks.append(replace(unseen, status="failed", message=str(error)))
+                continue
+            checks += check_values(runner, cases, outputs, artifact=path.name, precision=artifact.precision)
     return checks
 
 

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +17,10 @@ import pytest
 # The processes of a parallel run share the cores already; torch and NumPy read this when they are imported.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Shells have what runs in the background ignore Ctrl-C, and the commands that tests send it to would do so too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _ROOT = Path(__file__).resolve().parents[1]
 _DATA = _ROOT / "tests" / "data"
@@ -240,7 +245,11 @@ def made_pann(made_once: Callable[..., Path]) -> MadeFolder:
 
     def make(folder: Path) -> None:
         command = [sys.executable, "-m", "convert", "recipe", "pann", "--to", "coreml", "--weights", "synthetic"]
-        done = run([*command, "-o", folder / "pann", "--json"], capture_output=True, text=True, cwd=_ROOT)
+        # A home of its own, in which `tests/hostile/test_telemetry.py` looks for what somebody left there.
+        (folder / "home").mkdir()
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
+        home = {**kept, "HOME": str(folder / "home")}
+        done = run([*command, "-o", folder / "pann", "--json"], capture_output=True, text=True, cwd=_ROOT, env=home)
         if not (folder / "pann").is_dir():
             raise RuntimeError(f"the command made nothing: {done.stderr}")
         said = {"exit_code": done.returncode, "stdout": done.stdout, "stderr": done.stderr}

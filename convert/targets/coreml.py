@@ -40,6 +40,8 @@ _FP16 = (
 # From the fastest to the most exact.
 _PRECISIONS = ("fp16", "mixed", "fp32")
 
+_RUNNER = "validators.runners.coreml"
+
 
 def make(job: Job) -> Product:
     """The package, and how each pad of it is written."""
@@ -96,9 +98,9 @@ TARGET = Target(
     suffix=".mlpackage",
     packages=("coremltools",),
     runtimes=(
-        Runtime("coreml", "validators.runners.coreml:open_native", needs_macos),
-        Runtime("executor", "validators.runners.coreml:open_stored"),
-        Runtime("executor-float32", "validators.runners.coreml:open_float32"),
+        Runtime("coreml", f"{_RUNNER}:open_native", needs_macos, needs=(_RUNNER,)),
+        Runtime("executor", f"{_RUNNER}:open_stored", needs=(_RUNNER,)),
+        Runtime("executor-float32", f"{_RUNNER}:open_float32", needs=(_RUNNER,)),
     ),
     make=make,
     check_file=check_file,

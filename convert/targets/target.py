@@ -146,6 +146,10 @@ class Target:
     def runtime_names(self) -> tuple[str, ...]:
         return tuple(runtime.name for runtime in self.runtimes)
 
+    def needs(self) -> tuple[str, ...]:
+        """The heavy modules of its runtimes, which a worker starts with."""
+        return tuple(dict.fromkeys(name for runtime in self.runtimes for name in runtime.needs))
+
     def settings(self, given: Settings) -> Settings:
         """The value of each of its options: as given, or the default."""
         return {

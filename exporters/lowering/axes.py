@@ -39,6 +39,7 @@ from exporters.lowering.graph import (
     layer,
     new_constant,
     nodes,
+    owner,
     place,
     same_kind,
     shape,
@@ -138,8 +139,11 @@ def _pass(node: Node, before: list[Node]) -> Axes | None:
         node.args = (_source(before[0]), axes[gone])
         return _without(axes, {gone})
     if isinstance(linear := layer(node), nn.Linear) and axes == (0, 2, 1):
+        elsewhere = [other for other in owner(node).graph.nodes if other is not node and layer(other) is linear]
         change_layer(node, _at_each_place(linear))
         node.args = (_source(before[0]),)
+        for other in elsewhere:
+            _share(other, node)
         return axes
     if isinstance(layer(node), _ELEMENTWISE_LAYERS) or (calls(node, *_ELEMENTWISE) and _alike(node, axes)):
         for maker in before:
@@ -196,6 +200,18 @@ def _pass_reduction(node: Node, before: Node) -> Axes | None:
 def _without(axes: Axes, gone: set[int]) -> Axes:
     left = [axis for place_, axis in enumerate(axes) if place_ not in gone]
     return tuple(sorted(left).index(axis) for axis in left)
+
+
+def _share(node: Node, conv: Node) -> None:
+    """Let a node whose layer has become a convolution call that, on one place, so that no weights are there twice."""
+    (x,) = node.all_input_nodes
+    if len(shape(x)) != 2:
+        return
+    place_ = call(node, torch.unsqueeze, x, 2)
+    with node.graph.inserting_before(node):
+        found = node.graph.call_module(str(conv.target), (place_,))
+    place_.meta["shape"], found.meta["shape"] = (*shape(x), 1), (*shape(node), 1)
+    take_over(call(node, torch.squeeze, found, 2), node)
 
 
 def _at_each_place(linear: nn.Linear) -> nn.Conv1d:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from recipes.base import checkpoint
 from recipes.base.errors import UserError
+from recipes.base.weights import read as read_weights
 from recipes.eat import arguments
 from recipes.eat.arguments import Arguments
 from recipes.eat.model import build
@@ -53,7 +54,7 @@ def read(path: Path) -> Run:
             f"{found if place.exists() else f'{folder}: has no {_ARGUMENTS}'}, which says how large the network is; "
             "give the folder of the training run"
         )
-    state = checkpoint.state_dict(checkpoint.read(weights, skipped=_SKIPPED), weights)
+    state = read_weights(weights, skipped=_SKIPPED)
     told = arguments.read(place, {name: tuple(tensor.shape) for name, tensor in state.items()})
     _check_size(told, state, weights)
     return Run(told, state, weights)

@@ -4,15 +4,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from recipes.base import checkpoint
+from recipes.base import checkpoint, weights
 from recipes.base.recipe import Checkpoint
 from recipes.base.spec import Variant
 
 
 def read(path: Path, variant: Variant) -> Checkpoint:
     """The state dict in a file; raises UserError for anything else."""
-    state = checkpoint.state_dict(checkpoint.read(path, skipped=checkpoint.NUMPY), path)
-    return Checkpoint(state, path, variant)
+    return Checkpoint(weights.read(path, skipped=checkpoint.NUMPY), path, variant)
 
 
 def classes(state: dict[str, Tensor]) -> int | None:

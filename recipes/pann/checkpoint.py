@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from recipes.base import checkpoint
+from recipes.base import checkpoint, weights
 from recipes.base.recipe import Checkpoint
 from recipes.base.spec import Variant
 
@@ -12,5 +12,4 @@ def read(path: Path, variant: Variant) -> Checkpoint:
 
     Raises UserError for anything else.
     """
-    state = checkpoint.state_dict(checkpoint.read(path, skipped=checkpoint.NUMPY), path)
-    return Checkpoint(state, path, variant)
+    return Checkpoint(weights.read(path, skipped=checkpoint.NUMPY), path, variant)

@@ -74,7 +74,8 @@ THIRD = """
         title="Answers",
         suffix=".npz",
         packages=("numpy",),
-        runtimes=(Runtime("table", "convert.targets.answers:open_file"),),
+        # In a fork of this process, which knows the module that lies elsewhere.
+        runtimes=(Runtime("table", "convert.targets.answers:open_file", needs=("numpy",)),),
         make=make,
         check_file=check_file,
         sample="## `{file}` in NumPy\\n\\nIt knows {names}.",

@@ -99,6 +99,8 @@ def read(model: str | PathLike[str] | ct.models.MLModel, function_name: str | No
     proto = spec.mlProgram.functions[name]
     if proto.opset not in _OPSET_NAMES:
         raise PackageError(f"{source}: op set {proto.opset!r} is not one of {', '.join(_OPSET_NAMES)}")
+    if proto.opset not in proto.block_specializations:
+        raise PackageError(f"{source}: function {name!r} has no block for its op set {proto.opset!r}")
     opset = _OPSET_NAMES[proto.opset]
     if proto.opset not in proto.block_specializations:
         raise PackageError(f"{source}: function {name!r} has no block for its op set {proto.opset!r}")

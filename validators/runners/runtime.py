@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from recipes.base.worker import Worker
     from validators.runners.runner import Runner
 
 
@@ -34,16 +34,18 @@ def needs_macos() -> str | None:
 class Runtime:
     """One way to run artifacts of one format.
 
-    `opener` is "module:function", a path to a Runner, imported when an artifact is opened. `absent()` says why the
-    runtime cannot run here, or None.
+    `opener` is "module:function", a path to a Runner, imported in the worker that runs it. `needs` are heavy modules
+    that it imports. `absent()` says why the runtime cannot run here, or None.
     """
 
     name: str
     opener: str
     absent: Callable[[], str | None] = always
+    needs: tuple[str, ...] = ()
 
-    def open(self, artifact: Path) -> Runner:
-        """Raises RunnerError when the runtime refuses the artifact."""
-        module, _, function = self.opener.partition(":")
-        opened: Runner = getattr(import_module(module), function)(artifact)
-        return opened
+    def open(self, artifact: Path, worker: Worker | None = None) -> Runner:
+        """Loaded and run in `worker`, or in one of its own; RunnerError when the runtime refuses the artifact."""
+        from recipes.base.worker import Worker
+        from validators.runners.isolated import opened
+
+        return opened(self.name, self.opener, artifact, worker or Worker(self.needs))

@@ -144,6 +144,8 @@ def _programs(model: ct.models.MLModel, source: str) -> Iterator[Program]:
     kind = spec.WhichOneof("Type")
     if kind != "mlProgram":
         raise PackageError(f"{source}: model type {kind!r} is not an ML program; convert with convert_to='mlprogram'")
+    if not spec.mlProgram.functions:
+        raise PackageError(f"{source}: the program has no function")
     described = {function.name: function for function in spec.description.functions}
     for name, function in sorted(spec.mlProgram.functions.items()):
         opset = function.opset.removeprefix("CoreML")

@@ -1,0 +1,368 @@
+"""A process of its own for what may crash, hang or take all memory: native runtimes, and files that strangers wrote.
+
+What a function asks of a worker is pickled, since it comes from here; what a worker answers is read as JSON and raw
+arrays alone, since it has looked at foreign bytes.
+
+A worker is a fresh interpreter, or a fork of this process after the heavy modules that it needs have been imported:
+PyTorch and coremltools take seconds to import and milliseconds to fork. Only Linux forks: Apple's frameworks do not
+survive it (https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods).
+"""
+
+import json
+import os
+import pickle
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from types import TracebackType
+from typing import Any, Protocol, TypeVar, overload
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from recipes.base import limits, worker_process
+from recipes.base.worker_process import HEAD, LARGEST_PIPE
+
+_T = TypeVar("_T")
+
+Arrays = dict[str, np.ndarray]
+
+# Numbers and truth values; no objects, which would be pointers, no text, no records.
+_KINDS = "biuf"
+_MOST_SAID = 65536
+
+
+class WorkerError(Exception):
+    """A worker died, ran over a limit, or raised what nobody foresaw; the message says which and has no subject."""
+
+
+class WorkerTimeoutError(WorkerError):
+    """A call took too long, and its worker was ended."""
+
+
+class _Process(Protocol):
+    pid: int
+
+    def kill(self) -> None: ...
+
+    def wait(self) -> int: ...
+
+
+class _Fork:
+    """The part of Popen that is needed here, of a process that was forked."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+@dataclass(frozen=True)
+class _Started:
+    """A process and this side of its pipes. It ends when `life` is closed, with this process at the latest."""
+
+    process: _Process
+    requests: int
+    answers: int
+    said: int
+    life: int
+    owner: int
+
+    def end(self) -> int:
+        """Its exit code; negative is the signal that ended it, SIGKILL where it was alive."""
+        if self.owner != os.getpid():
+            # A fork of the owner: the pipes' ends are copies, and the process is another's.
+            return 0
+        self.process.kill()
+        code = self.process.wait()
+        _close((self.requests, self.answers, self.said, self.life))
+        return code
+
+
+class Worker:
+    """Calls functions in a process that starts at the first call and stays; after a death the next call starts anew.
+
+    `needs` are heavy modules that the functions import. The process ends with this object, and with the process that
+    made it, however that ends. Safe to call from several threads, which wait for each other.
+    """
+
+    def __init__(self, needs: Sequence[str] = ()) -> None:
+        self._needs = tuple(needs)
+        self._lock = threading.Lock()
+        self._started: _Started | None = None
+        self._finalizer: weakref.finalize | None = None
+        self.starts = 0
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether a process is there that was started for an earlier call."""
+        return self._started is not None and self._started.owner == os.getpid()
+
+    def close(self) -> None:
+        """End the process; a later call starts another."""
+        if self._finalizer is not None:
+            self._finalizer()
+        self._started = self._finalizer = None
+
+    @overload
+    def call(
+        self, function: Callable[..., Arrays], *arguments: Any, raises: tuple[type[Exception], ...] = ()
+    ) -> Arrays: ...
+
+    @overload
+    def call(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        returns: type[_T],
+        raises: tuple[type[Exception], ...] = (),
+    ) -> _T: ...
+
+    def call(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        returns: Any = None,
+        raises: tuple[type[Exception], ...] = (),
+    ) -> Any:
+        """`function(*arguments)` there: a mapping of arrays, or plain dataclasses and numbers of the type `returns`.
+
+        Raises those of `raises` that the function raises, by their message alone, and WorkerError for all else.
+        """
+        request = pickle.dumps((function, arguments), protocol=5)
+        with self._lock:
+            try:
+                header, arrays = self._exchange(request)
+            except WorkerError:
+                self.close()
+                raise
+            except BaseException:
+                # Ctrl-C amid an answer, whose rest the next call would take for its own.
+                self.close()
+                raise
+        if "error" in header:
+            kind, message, trace = header["error"]
+            for known in raises:
+                if known.__name__ == kind:
+                    raise known(message)
+            error = WorkerError(_out_of_memory() if kind == "MemoryError" else f"failed: {kind}: {message}")
+            error.add_note(trace)
+            raise error
+        if returns is None:
+            return arrays
+        try:
+            return TypeAdapter(returns).validate_python(header["value"])
+        except (ValidationError, RecursionError) as error:
+            raise WorkerError("answered what nobody can read") from error
+
+    def _exchange(self, request: bytes) -> tuple[dict[str, Any], Arrays]:
+        deadline = time.monotonic() + limits.seconds()
+        started = self._alive()
+        try:
+            _write(started.requests, request, deadline)
+            header = json.loads(bytes(_read(started.answers, _length(_read(started.answers, 8, deadline)), deadline)))
+            sizes = [_checked(*entry) for entry in header.get("arrays", [])]
+            if sum(dtype.itemsize * int(np.prod(shape, dtype=object)) for _, dtype, shape in sizes) > _most():
+                raise WorkerError(f"answers with more than {_most() / 1e9:.2g} GB; {_more_memory()}")
+            return header, {name: _array(started.answers, dtype, shape, deadline) for name, dtype, shape in sizes}
+        except (EOFError, BrokenPipeError):
+            raise WorkerError(self._death()) from None
+        except TimeoutError:
+            message = f"took more than {limits.seconds():g} s and was ended; --timeout S gives it more"
+            raise WorkerTimeoutError(message) from None
+        except (ValueError, TypeError, RecursionError) as error:
+            raise WorkerError("answered what nobody can read") from error
+
+    def _alive(self) -> _Started:
+        if self._started is None or not self.alive:
+            # In a fork of the process that started one, another: two would read from one pipe.
+            self._started = _start(self._needs, limits.memory())
+            self._finalizer = weakref.finalize(self, self._started.end)
+            self.starts += 1
+        return self._started
+
+    def _death(self) -> str:
+        """How it ended, and what it said of the reason."""
+        assert self._started is not None
+        assert self._finalizer is not None
+        os.set_blocking(self._started.said, False)
+        try:
+            said = os.read(self._started.said, _MOST_SAID).decode("utf-8", "replace")
+        except BlockingIOError:
+            said = ""
+        # The pipe is shut by its end alone, so that there is none left to kill.
+        code = self._started.end()
+        self._finalizer.detach()
+        self._started = self._finalizer = None
+        told = f": {reason}" if (reason := _reason(said)) else ""
+        if code >= 0:
+            return f"ended with exit code {code}{told}"
+        name = signal.Signals(-code).name if -code in {*signal.Signals} else "unknown"
+        return f"crashed (signal {-code}, {name}){told}"
+
+
+def _reason(said: str) -> str:
+    """Of native code the last line; of Rust the one below the place of its first panic, of which all else follows."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    panics = [index for index, line in enumerate(lines[:-1]) if " panicked at " in line]
+    return (lines[panics[0] + 1] if panics else lines[-1])[:200] if lines else ""
+
+
+def _more_memory() -> str:
+    return f"{limits.MEMORY}, in GB, gives it more"
+
+
+def _out_of_memory() -> str:
+    return f"needs more than {limits.memory() / 1e9:g} GB of memory; {_more_memory()}"
+
+
+def _most() -> int:
+    """What an answer may hold in bytes: it is read into this process, which has no limit."""
+    return limits.memory() // 8
+
+
+def _start(needs: tuple[str, ...], memory: int) -> _Started:
+    forked = bool(needs) and sys.platform == "linux"
+    for name in needs if forked else ():
+        import_module(name)
+    (asked, requests), (answers, answered), (said, saying), (living, life) = (os.pipe() for _ in range(4))
+    theirs, ours = (asked, answered, saying, living), (requests, answers, said, life)
+    try:
+        process = _forked(theirs, ours, memory) if forked else _spawned(theirs, memory)
+    except BaseException:
+        _close(ours)
+        raise
+    finally:
+        _close(theirs)
+    worker_process.widen(requests, LARGEST_PIPE)
+    worker_process.widen(answers, LARGEST_PIPE)
+    os.set_blocking(requests, False)
+    return _Started(process, requests, answers, said, life, os.getpid())
+
+
+def _spawned(pipes: tuple[int, ...], memory: int) -> _Process:
+    """A fresh interpreter, which finds modules where this one does and nowhere else: not in the current folder."""
+    code = (
+        "import json, sys\n"
+        "path, *numbers = json.loads(sys.argv[1])\n"
+        "sys.path[:] = path\n"
+        "from recipes.base.worker_process import main\n"
+        "main(numbers[:4], numbers[4])\n"
+    )
+    path = [entry for entry in sys.path if isinstance(entry, str)]
+    return subprocess.Popen(
+        [sys.executable, "-I", "-c", code, json.dumps([path, *pipes, memory])],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=pipes[2],
+        pass_fds=pipes,
+        # Ctrl-C of a terminal is for the command, which ends its workers itself.
+        start_new_session=True,
+    )
+
+
+def _forked(pipes: tuple[int, ...], others: tuple[int, ...], memory: int) -> _Process:
+    # A handler of this process must not run in the other one before that has taken its own.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        with warnings.catch_warnings():
+            # Python 3.12 warns of forks where threads run. A spinner's and those of native pools do: the worker uses
+            # neither, as those of PyTorch's own DataLoader.
+            warnings.simplefilter("ignore")
+            pid = os.fork()
+        if pid == 0:
+            try:
+                # Held open there, none of them would ever end.
+                _close(others)
+                worker_process.after_fork(pipes[2], blocked)
+                worker_process.main(pipes, memory)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    return _Fork(pid)
+
+
+def _close(ends: Iterable[int]) -> None:
+    for end in ends:
+        os.close(end)
+
+
+def _ready(end: int, event: int, deadline: float) -> None:
+    poll = select.poll()
+    poll.register(end, event)
+    # A command that was stopped for a while, and goes on, takes what has come meanwhile.
+    if not poll.poll(max(0, deadline - time.monotonic()) * 1000):
+        raise TimeoutError
+
+
+def _write(end: int, content: bytes, deadline: float) -> None:
+    for part in (HEAD.pack(len(content)), content):
+        rest = memoryview(part)
+        while rest:
+            try:
+                rest = rest[os.write(end, rest) :]
+            except BlockingIOError:
+                _ready(end, select.POLLOUT, deadline)
+
+
+def _read(end: int, size: int, deadline: float) -> bytearray:
+    content = bytearray(size)
+    _fill(end, memoryview(content), deadline)
+    return content
+
+
+def _fill(end: int, rest: memoryview, deadline: float) -> None:
+    while rest:
+        _ready(end, select.POLLIN, deadline)
+        count = os.readv(end, [rest])
+        if not count:
+            raise EOFError
+        rest = rest[count:]
+
+
+def _length(head: bytearray) -> int:
+    length: int = HEAD.unpack(head)[0]
+    if length > _most():
+        raise WorkerError(f"answers with more than {_most() / 1e9:.2g} GB; {_more_memory()}")
+    return length
+
+
+def _checked(name: object, dtype: object, shape: object) -> tuple[str, np.dtype, tuple[int, ...]]:
+    """What a header says of an array, if it can be so. Raises ValueError or TypeError."""
+    if not isinstance(name, str) or not isinstance(dtype, str) or not isinstance(shape, list):
+        raise TypeError(name)
+    found = np.dtype(dtype)
+    if found.kind not in _KINDS or not all(isinstance(size, int) and size >= 0 for size in shape):
+        raise ValueError(name)
+    return name, found, tuple(shape)
+
+
+def _array(end: int, dtype: np.dtype, shape: tuple[int, ...], deadline: float) -> np.ndarray:
+    array = np.empty(shape, dtype)
+    if array.size:
+        _fill(end, array.reshape(-1).view(np.uint8).data, deadline)
+    return array

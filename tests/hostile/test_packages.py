@@ -1,0 +1,302 @@
+"""Core ML packages that kill, stall or starve what reads or runs them: each fails checks of its own."""
+
+import contextlib
+import resource
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import coremltools as ct
+import numpy as np
+import pytest
+from coremltools.converters.mil.mil import Builder as mb
+from coremltools.converters.mil.mil import Function, Program
+
+from convert import inspection
+from convert.manifest import Artifact
+from convert.targets import named
+from convert.verify import check_artifact
+from recipes.base import limits
+from recipes.base.errors import UserError
+from recipes.base.spec import Input, Output, Tolerance
+from validators.results import Check, exit_code
+from validators.values import Case
+
+X = np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 8)
+INPUT = Input("x", ("batch", "samples"), "what is fed", least=8, default=8, most=8)
+_NEAR = Tolerance(1e-4, 0, "small sums of a few numbers")
+OUTPUT = Output("y", ("batch", 8), "feature", "what comes", dict.fromkeys(("fp32", "mixed", "fp16"), _NEAR))
+EXECUTORS = ("executor", "executor-float32")
+SPEC = "Data/com.apple.CoreML/model.mlmodel"
+
+Change = Callable[[Any], None]
+CHANGES: dict[str, Change] = {}
+
+
+def change(function: Change) -> Change:
+    """Enter the decorated function, which spoils a specification, into the table."""
+    CHANGES[function.__name__.strip("_").replace("_", " ")] = function
+    return function
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """y = -x by way of a fill, a tile, a slice and a division of integers, each of which a change makes a bomb of."""
+    program = Program()
+    with Function({"x": mb.placeholder(shape=(1, 8))}, opset_version=ct.target.iOS16) as function:
+        x = function.inputs["x"]
+        ones = mb.fill(shape=np.array([1, 8], np.int32), value=1.0, name="ones")
+        row = mb.tile(x=mb.mul(x=x, y=ones), reps=np.array([1, 1], np.int32), name="row")
+        ones_again = mb.floor_div(x=mb.shape(x=row), y=np.array([1, 8], np.int32))
+        one = mb.gather(x=ones_again, indices=np.array([1], np.int32), axis=0)
+        part = mb.mul(x=row, y=mb.cast(x=one, dtype="fp32"))
+        function.set_outputs([mb.mul(x=part, y=np.float32(-1), name="y")])
+        program.add_function("main", function)
+    path = tmp_path_factory.mktemp("package") / "model.mlpackage"
+    ct.convert(
+        program,
+        minimum_deployment_target=ct.target.iOS16,
+        compute_precision=ct.precision.FLOAT32,
+        pass_pipeline=ct.PassPipeline.EMPTY,
+        skip_model_load=True,
+    ).save(str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def right(package: Path) -> set[str]:
+    return set(map(repr, checked(package)))
+
+
+def _operations(spec: Any) -> Any:
+    (function,) = spec.mlProgram.functions.values()
+    (block,) = function.block_specializations.values()
+    return block.operations
+
+
+def _argument(spec: Any, kind: str, argument: str) -> Any:
+    """The tensor that is an operation's constant argument."""
+    (found,) = (op for op in _operations(spec) if op.type == kind)
+    binding = found.inputs[argument].arguments[0]
+    if binding.WhichOneof("binding") == "value":
+        return binding.value.immediateValue.tensor
+    (constant,) = (op for op in _operations(spec) if any(out.name == binding.name for out in op.outputs))
+    return constant.attributes["val"].immediateValue.tensor
+
+
+@change
+def _no_function(spec: Any) -> None:
+    spec.mlProgram.functions.clear()
+
+
+@change
+def _no_block(spec: Any) -> None:
+    spec.mlProgram.functions["main"].block_specializations.clear()
+
+
+@change
+def _block_of_no_operations(spec: Any) -> None:
+    del _operations(spec)[:]
+
+
+@change
+def _op_set_of_the_future(spec: Any) -> None:
+    spec.mlProgram.functions["main"].opset = "CoreML4294967296"
+
+
+@change
+def _op_set_that_is_none(spec: Any) -> None:
+    spec.mlProgram.functions["main"].opset = "\x1b[31m\nerror: none"
+
+
+@change
+def _no_program(spec: Any) -> None:
+    spec.ClearField("mlProgram")
+
+
+@change
+def _no_description(spec: Any) -> None:
+    spec.ClearField("description")
+
+
+@change
+def _input_without_a_type(spec: Any) -> None:
+    spec.description.input[0].ClearField("type")
+
+
+@change
+def _input_that_is_an_image(spec: Any) -> None:
+    spec.description.input[0].type.imageType.width = 2**40
+
+
+@change
+def _input_of_a_huge_shape(spec: Any) -> None:
+    spec.description.input[0].type.multiArrayType.shape[:] = [2**40, 2**40]
+
+
+@change
+def _output_that_nothing_makes(spec: Any) -> None:
+    (function,) = spec.mlProgram.functions.values()
+    function.block_specializations["CoreML6"].outputs[:] = ["nothing"]
+
+
+@change
+def _operator_that_nobody_knows(spec: Any) -> None:
+    _operations(spec)[-1].type = "frobnicate"
+
+
+@change
+def _operation_without_inputs(spec: Any) -> None:
+    _operations(spec)[-1].inputs.clear()
+
+
+@change
+def _operation_that_eats_itself(spec: Any) -> None:
+    _operations(spec)[-1].inputs["x"].arguments[0].name = "y"
+
+
+@change
+def _operation_without_outputs(spec: Any) -> None:
+    del _operations(spec)[-1].outputs[:]
+
+
+@change
+def _declared_dtype_that_is_none(spec: Any) -> None:
+    _operations(spec)[-1].outputs[0].type.tensorType.dataType = 9999
+
+
+@change
+def _declared_rank_that_is_none(spec: Any) -> None:
+    _operations(spec)[-1].outputs[0].type.tensorType.rank = -(2**40)
+
+
+@change
+def _fill_of_eight_gigabytes(spec: Any) -> None:
+    _argument(spec, "fill", "shape").ints.values[:] = [2**31 - 1, 1]
+
+
+@change
+def _fill_of_a_negative_shape(spec: Any) -> None:
+    _argument(spec, "fill", "shape").ints.values[:] = [-1, 8]
+
+
+@change
+def _huge_tile(spec: Any) -> None:
+    _argument(spec, "tile", "reps").ints.values[:] = [2**31 - 1, 2**31 - 1]
+
+
+@change
+def _zero_division(spec: Any) -> None:
+    _argument(spec, "floor_div", "y").ints.values[:] = [1, 0]
+
+
+@change
+def _constant_with_too_few_values(spec: Any) -> None:
+    _argument(spec, "tile", "reps").ints.values[:] = []
+
+
+@change
+def _constant_in_a_file_that_is_missing(spec: Any) -> None:
+    value = next(op for op in _operations(spec) if op.type == "const").attributes["val"]
+    value.blobFileValue.fileName = "@model_path/weights/../../../../../../../../../etc/passwd"
+    value.blobFileValue.offset = 2**60
+
+
+@change
+def _blocks_nested_deep(spec: Any) -> None:
+    block = _operations(spec)[-1].blocks.add()
+    for _ in range(20):
+        block = block.operations.add(type="cond").blocks.add()
+
+
+@change
+def _names_that_control_a_terminal(spec: Any) -> None:
+    spec.description.output[0].name = "y\x1b[31m\nerror: none"
+
+
+@pytest.fixture
+def limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A gigabyte of memory and a few seconds: enough for anything that is no bomb."""
+    monkeypatch.setenv(limits.MEMORY, "1")
+    with limits.time_limit(5):
+        yield
+
+
+def _peak() -> int:
+    """The most memory that any process had which this one has started and seen end, in kilobytes."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+
+
+def checked(path: Path) -> list[Check]:
+    """What `convert check` says of the package, where y should be -x."""
+    artifact = Artifact("coreml", "x", "fp32", 8, {"precision": "fp32", "seconds": None})
+    return check_artifact(named("coreml"), path, artifact, INPUT, (OUTPUT,), [Case("a row", {"x": X}, {"y": -X})])
+
+
+def _run(checks: list[Check]) -> set[tuple[str, str]]:
+    return {(check.runtime, check.status) for check in checks if check.runtime.startswith("executor")}
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_package_that_is_right_passes_between_them(package: Path) -> None:
+    assert _run(checked(package)) == {("executor", "passed"), ("executor-float32", "passed")}
+    assert inspection.isolated(package, False).functions
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.usefixtures("limited")
+def test_a_hostile_package_fails_its_own_checks_alone(
+    package: Path, right: set[str], tmp_path: Path, name: str
+) -> None:
+    path = shutil.copytree(package, tmp_path / "model.mlpackage")
+    spec = ct.utils.load_spec(str(path))
+    CHANGES[name](spec)
+    (path / SPEC).write_bytes(spec.SerializeToString())
+    started, before = time.monotonic(), _peak()
+    checks = checked(path)
+    with contextlib.suppress(UserError):
+        inspection.text(inspection.isolated(path, False))
+    assert time.monotonic() - started < 20
+    # The package that is right lacks what `convert recipe` writes, and no more.
+    assert set(map(repr, checks)) - right, checks
+    assert exit_code(checks) == 1
+    assert {runtime for runtime, _ in _run(checks)} == set(EXECUTORS)
+    assert not any("Traceback" in check.message for check in checks)
+    assert _peak() in (before, min(_peak(), 1_500_000))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model.mlpackage"]
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_loop_without_end_is_ended(tmp_path: Path) -> None:
+    program = Program()
+    with Function({"x": mb.placeholder(shape=(1, 8))}, opset_version=ct.target.iOS16) as function:
+        result = mb.while_loop(
+            _cond=lambda a: mb.greater(x=mb.reduce_l1_norm(x=a, axes=np.array([0, 1], np.int32)), y=np.float32(-1)),
+            _body=lambda a: mb.mul(x=a, y=np.float32(-1)),
+            loop_vars=[function.inputs["x"]],
+        )
+        function.set_outputs([mb.identity(x=result, name="y")])
+        program.add_function("main", function)
+    path = tmp_path / "model.mlpackage"
+    ct.convert(
+        program,
+        minimum_deployment_target=ct.target.iOS16,
+        compute_precision=ct.precision.FLOAT32,
+        pass_pipeline=ct.PassPipeline.EMPTY,
+        skip_model_load=True,
+    ).save(str(path))
+    with limits.time_limit(1):
+        failed = [check.message for check in checked(path) if check.runtime.startswith("executor")]
+    assert failed == [f"{name} took more than 1 s and was ended; --timeout S gives it more" for name in EXECUTORS]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 1000, b"\x0a" * 10_000], ids=["empty", "noise", "lengths"])
+@pytest.mark.usefixtures("limited")
+def test_a_specification_that_is_none_is_told(package: Path, tmp_path: Path, content: bytes) -> None:
+    path = shutil.copytree(package, tmp_path / "model.mlpackage")
+    (path / SPEC).write_bytes(content)
+    assert exit_code(checked(path)) == 1
+    with pytest.raises(UserError, match=r"model\.mlpackage"):
+        inspection.isolated(path, False)

@@ -1,0 +1,84 @@
+"""A runtime in a worker: native code that crashes, hangs or takes all memory has failed one run, and nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from recipes.base.worker import Worker, WorkerError, WorkerTimeoutError
+from validators.runners.runner import Arrays, Port, Runner, RunnerError
+
+# What both sides of the pipe can hold: numbers and truth values.
+_KINDS = "biuf"
+
+
+@dataclass(frozen=True)
+class Face:
+    """What is known of a runner that lives in a worker; `number` is its place there."""
+
+    number: int
+    runtime: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    metadata: dict[str, str]
+
+
+def opened(name: str, opener: str, artifact: Path, worker: Worker) -> Runner:
+    """The runner that `opener` gives of the artifact, loaded and run in `worker`; RunnerError where that fails.
+
+    After a crash the next run loads the artifact again; after a run that took too long no other is tried.
+    """
+    over: list[RunnerError] = []
+
+    def load() -> Face:
+        try:
+            return worker.call(_open, opener, artifact, returns=Face, raises=(RunnerError,))
+        except WorkerError as error:
+            raise RunnerError(f"{name} {error}") from error
+        except RunnerError:
+            # What it has left behind would count against the next runtime.
+            worker.close()
+            raise
+
+    face = load()
+    place = worker.starts, face.number
+
+    def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
+        nonlocal place
+        if over:
+            raise RunnerError(f"not run: {over[0]}")
+        if worker.starts != place[0] or not worker.alive:
+            number = load().number
+            place = worker.starts, number
+        try:
+            return worker.call(_run, place[1], dict(inputs), raises=(RunnerError,))
+        except WorkerTimeoutError as error:
+            over.append(RunnerError(f"{name} {error}"))
+            raise over[0] from error
+        except WorkerError as error:
+            raise RunnerError(f"{name} {error}") from error
+
+    return Runner(face.runtime, face.inputs, face.outputs, face.metadata, run)
+
+
+# In the worker alone.
+_runners: list[Runner] = []
+
+
+def _open(opener: str, artifact: Path) -> Face:
+    module, _, function = opener.partition(":")
+    runner: Runner = getattr(import_module(module), function)(artifact)
+    _runners.append(runner)
+    return Face(len(_runners) - 1, runner.runtime, runner.inputs, runner.outputs, dict(runner.metadata))
+
+
+def _run(number: int, inputs: Arrays) -> Arrays:
+    runner = _runners[number]
+    outputs = runner.run(inputs)
+    for name, value in outputs.items():
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in _KINDS:
+            found = f"of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+            raise RunnerError(f"{runner.runtime}: the output {name!r} is {found}, and no array of numbers")
+    return outputs
