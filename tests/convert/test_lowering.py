@@ -104,6 +104,7 @@ def test_the_manifest_lists_each_rewrite_and_its_place(made_pann: Any) -> None:
     assert {entry["rewrite"] for entry in manifest["lowering"]} == {
         "fold-norms",
         "merge-pools",
+        "pool-means",
         "carry-axes",
         "factorise-dft",
     }
