@@ -173,7 +173,12 @@ def test_an_interrupted_import_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None
     def interrupt() -> None:
         raise KeyboardInterrupt
 
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
     monkeypatch.setattr("convert.cli.run_app", interrupt)
+    monkeypatch.setattr("os._exit", leave)
+    monkeypatch.setattr("gc.set_threshold", lambda *_: None)
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 130

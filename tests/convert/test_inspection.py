@@ -63,7 +63,7 @@ def test_products_by_op_at_the_default_length(shown):
     (function,) = shown["functions"]
     assert function["macs_at"] == {"waveform": [1, 320000]}
     assert function["macs_unknown"] == []
-    assert {"conv", "linear"} <= function["macs"].keys()
+    assert {"conv", "matmul"} <= function["macs"].keys()
     assert sum(function["macs"].values()) == function["macs_total"] > 0
 
 

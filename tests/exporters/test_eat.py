@@ -115,15 +115,17 @@ def weights_a_hundredth_off(model: nn.Module, artifact: Path) -> None:
 
 
 def a_reflection_off_by_one(_: nn.Module, artifact: Path) -> None:
-    """The first of those by two samples at either end: one before and three after."""
+    """Those by two samples at either end: one before and three after."""
     if artifact.is_file():
         model = onnx.load(artifact)
         tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         pads = ((node, tensors[node.input[1]]) for node in model.graph.node if node.op_type == "Pad")
-        node = next(node for node, pad in pads if numpy_helper.to_array(pad).tolist() == [0, 0, 2, 0, 0, 2])
-        moved = np.array([0, 0, 1, 0, 0, 3])
+        found = [node for node, pad in pads if numpy_helper.to_array(pad).tolist() == [0, 0, 0, 2, 0, 0, 0, 2]]
+        moved = np.array([0, 0, 0, 1, 0, 0, 0, 3])
         model.graph.initializer.append(numpy_helper.from_array(moved, "moved"))
-        node.input[1] = "moved"
+        for node in found:
+            node.input[1] = "moved"
+        assert found
         onnx.save(model, str(artifact))
     else:
         path = next(artifact.rglob("*.mlmodel"))
@@ -132,7 +134,10 @@ def a_reflection_off_by_one(_: nn.Module, artifact: Path) -> None:
         pads = {op.inputs["pad"].arguments[0].name for op in block.operations if op.type == "pad"}
         constants = (op for op in block.operations if op.type == "const" and op.outputs[0].name in pads)
         values = (op.attributes["val"].immediateValue.tensor.ints.values for op in constants)
-        next(ints for ints in values if list(ints) == [0, 0, 0, 0, 2, 2])[4:] = [1, 3]
+        found = [ints for ints in values if list(ints) == [0, 0, 0, 0, 0, 0, 2, 2]]
+        for ints in found:
+            ints[6:] = [1, 3]
+        assert found
         path.write_bytes(spec.SerializeToString())
 
 
