@@ -12,6 +12,7 @@ from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_O
 from exporters.coreml.convert import convert
 from exporters.lowering import shipped
 from recipes.base.sound import rich
+from validators.coreml.rules import check_programs, programs
 from validators.runners.coreml import open_float32, open_stored
 from validators.runners.pytorch import answers
 from validators.values import Case, check_values
@@ -48,6 +49,13 @@ def test_a_fixed_length_is_fixed_in_input_and_outputs(package: Callable[..., Any
         "segment_clipwise": [1, 527],
         "melspec": [1, 51, 64],
     }
+
+
+def test_a_fixed_length_leaves_nothing_that_a_device_refuses(package: Callable[..., Any]) -> None:
+    """Longer than a GPU's widest image; with a free length the DFT has long axes and wide kernels."""
+    breaches = {size: check_programs(programs(package("mixed", size).path)) for size in (32000, None)}
+    assert list(breaches[32000]) == []
+    assert {breach.rule for breach in breaches[None]} >= {"gpu-dimension", "neural-engine-kernel"}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "mixed", "fp16"])
