@@ -6,25 +6,29 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from convert import signals
+from recipes.base.shown import shown
 
 Step = Callable[[str], AbstractContextManager[None]]
 
 
 def steps(verbose: bool) -> Step:
-    """A function that makes a context manager for a named step."""
+    """A function that makes a context manager for a named step; a name may come out of a stranger's manifest."""
     if not sys.stderr.isatty():
         return _plain if verbose else _silent
 
     from rich.console import Console
+    from rich.text import Text
 
     console = Console(stderr=True)
 
     @contextmanager
     def step(name: str) -> Iterator[None]:
         started = time.perf_counter()
-        with console.status(name):
+        # A text, for a string would be read as Rich's markup.
+        with console.status(Text(shown(name))):
             yield
-        console.print(f"[green]✓[/green] {name} [dim]{time.perf_counter() - started:.1f} s[/dim]")
+        took = f"{time.perf_counter() - started:.1f} s"
+        console.print(Text.assemble(("✓", "green"), f" {shown(name)} ", (took, "dim")))
 
     return step
 
@@ -51,7 +55,7 @@ def interrupts_kept(step: Step) -> Iterator[Step]:
 def _plain(name: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
-    sys.stderr.write(f"{name}: {time.perf_counter() - started:.1f} s\n")
+    sys.stderr.write(f"{shown(name)}: {time.perf_counter() - started:.1f} s\n")
 
 
 @contextmanager
