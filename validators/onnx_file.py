@@ -9,7 +9,7 @@ import onnx
 from recipes.base.errors import UserError
 from recipes.base.facts import from_strings, scores_faults
 from recipes.base.spec import Input, Output
-from validators.onnx_tensors import reads_other_files
+from validators.onnx_tensors import content, reads_other_files
 from validators.results import Check, judged
 
 _FLOAT = onnx.TensorProto.FLOAT
@@ -18,7 +18,7 @@ _FLOAT = onnx.TensorProto.FLOAT
 def check_onnx_file(path: Path, tensor: Input, outputs: tuple[Output, ...], opset: int) -> list[Check]:
     """One check a property; a failed one says what was found and what was expected."""
     try:
-        model = onnx.load(str(path), load_external_data=False)
+        model = onnx.load_from_string(content(path))
     except Exception as error:  # protobuf has its own errors
         return [judged(path.name, "fp32", "file", iter([f"is no ONNX model, or only a part of one: {error}"]))]
     return [

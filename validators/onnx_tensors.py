@@ -1,8 +1,19 @@
 """The tensors that an ONNX model holds, wherever they stand in it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import onnx
+
+from recipes.base import files
+
+# What protobuf reads at most: https://protobuf.dev/programming-guides/proto-limits/#total.
+_MOST_BYTES = 2**31
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a model's file; UserError and OSError, as `files.content`, for what is none or too large."""
+    return files.content(path, _MOST_BYTES)
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

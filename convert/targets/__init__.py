@@ -5,6 +5,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 from convert.targets.target import Option, Settings, Target
+from recipes.base import files
 from recipes.base.errors import UserError
 from validators.runners.runtime import Runtime
 
@@ -64,6 +65,8 @@ def choose_runtime(artifact: Path, name: str | None = None) -> Runtime:
     target = of_artifact(artifact)
     if not artifact.exists():
         raise UserError(f"{artifact}: no such file; `convert recipe` makes one")
+    if what := files.special(artifact):
+        raise UserError(f"{artifact}: is {what}, which is not read; give an artifact that `convert recipe` made")
     wanted = [runtime for runtime in target.runtimes if name in (None, target.name, runtime.name)]
     if not wanted:
         others = " or ".join(runtime.name for runtime in target.runtimes)

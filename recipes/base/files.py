@@ -27,6 +27,12 @@ def kind(mode: int) -> str | None:
     return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no file")
 
 
+def special(path: Path) -> str | None:
+    """What stands there, in words, where it is no file and no folder, so that opening it may wait, or never end."""
+    found = kind(path.stat().st_mode)
+    return None if found == "a folder" else found
+
+
 @contextmanager
 def opened(path: Path, most_bytes: int) -> Iterator[BinaryIO]:
     """A regular file of at most that many bytes, to be read.

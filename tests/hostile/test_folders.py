@@ -14,6 +14,7 @@ from recipes.base import facts, files, labels, plain_json
 from recipes.base.errors import UserError
 from recipes.base.facts import Facts, from_strings, scores_faults
 from recipes.base.shown import shown
+from recipes.base.spec import Input
 from validators.coreml.contents import check_contents
 from validators.coreml.errors import PackageError
 from validators.reference import wav
@@ -205,6 +206,34 @@ def test_a_package_with_more_than_files(change: Callable[[Path], object], name: 
     change(whole / name)
     with pytest.raises(PackageError, match="holds files alone"):
         check_contents(whole)
+
+
+@pytest.mark.parametrize("change", [pipe, zeros])
+@pytest.mark.parametrize(
+    ("command", "name"), [("run", "it.onnx"), ("run", "it.mlpackage"), ("inspect", "it.mlpackage")]
+)
+def test_what_is_no_artifact_is_not_waited_for(
+    change: Callable[[Path], object], command: str, name: str, tmp_path: Path, convert: Convert
+) -> None:
+    change(tmp_path / name)
+    said = convert(command, tmp_path / name, *([tmp_path / "it.wav"] if command == "run" else []))
+    assert said.is_one_clear_error
+    assert "a named pipe" in said.stderr or "a device" in said.stderr
+
+
+@pytest.mark.parametrize("change", [pipe, zeros, big])
+def test_what_is_no_onnx_file_is_not_read(change: Callable[[Path], object], tmp_path: Path) -> None:
+    from validators.onnx_file import check_onnx_file
+    from validators.runners import onnxruntime, tract
+    from validators.runners.runner import RunnerError
+
+    path = tmp_path / "it.onnx"
+    change(path)
+    for runtime in (onnxruntime, tract):
+        with pytest.raises(RunnerError, match=r"which is not read|at most"):
+            runtime.open_file(path)
+    (check,) = check_onnx_file(path, Input("x", ("batch", "samples"), "none", least=1, default=8, most=64), (), 17)
+    assert check.status == "failed"
 
 
 def test_a_package_that_leads_out_is_not_followed(folder: Path, convert: Convert) -> None:

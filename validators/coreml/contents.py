@@ -18,6 +18,8 @@ def check_contents(package: Path) -> None:
     coremltools follows the list, and links, to wherever they lead. What is no folder is for others to judge.
     """
     if not package.is_dir():
+        if package.exists() and (what := files.special(package)):
+            raise PackageError(f"{package}: is {what}, and a package is a folder")
         return
     for path in package.rglob("*"):
         if (what := files.kind(path.lstat().st_mode)) not in (None, "a folder"):

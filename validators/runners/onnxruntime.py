@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from validators.onnx_tensors import reads_other_files
+from validators.onnx_tensors import content, reads_other_files
 from validators.runners.runner import Arrays, Port, Runner, RunnerError, shortened
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
@@ -15,14 +15,14 @@ _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int
 
 def open_file(path: Path) -> Runner:
     """Load a .onnx file on the CPU; raises RunnerError, without following it, where it leads to other files."""
-    content = path.read_bytes()
     try:
-        outside = reads_other_files(onnx.load_from_string(content))
+        model = content(path)
+        outside = reads_other_files(onnx.load_from_string(model))
     except Exception as error:  # protobuf has its own errors
         raise RunnerError(f"onnxruntime cannot load it: {shortened(error)}") from error
     if outside:
         raise RunnerError("onnxruntime: its weights lie in other files, which are not read")
-    return open_model(content)
+    return open_model(model)
 
 
 def open_model(model: bytes) -> Runner:

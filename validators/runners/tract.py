@@ -9,14 +9,14 @@ import numpy as np
 import onnx
 import tract
 
-from validators.onnx_tensors import reads_other_files
+from validators.onnx_tensors import content, reads_other_files
 from validators.runners.runner import Arrays, Port, Runner, RunnerError, shortened
 
 
 def open_file(path: Path) -> Runner:
     """Load a .onnx file. tract plans for concrete shapes: a plan is made at the first run of each shape, then kept."""
     try:
-        header = onnx.load(str(path), load_external_data=False)
+        header = onnx.load_from_string(content(path))
         if reads_other_files(header):
             raise RunnerError("tract: its weights lie in other files, which are not read")
         tract.onnx().load(str(path))
