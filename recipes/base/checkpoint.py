@@ -167,10 +167,14 @@ def _from_zip(file: BinaryIO, skipped: tuple[str, ...]) -> Any:
     """An archive of `NAME/data.pkl` and, for each storage, `NAME/data/KEY`."""
     try:
         with zipped.archive(file) as entries:
-            (main,) = [name for name in entries.names if name.count("/") == 1 and name.endswith("/data.pkl")]
+            mains = [name for name in entries.names if name.count("/") == 1 and name.endswith("/data.pkl")]
+            if len(mains) != 1:
+                raise DamagedError("it has no data.pkl, or several")
+            main = mains[0]
             folder = main.removesuffix("data.pkl")
             storages = _Storages(entries.total_bytes)
             tree = pickled.load(BytesIO(entries.read(main, pickled.MOST_BYTES)), storages.makers, skipped)
+            # After the pickle, which tells an archive of TorchScript better than its compressed code does.
             entries.refuse_unusual()
             if f"{folder}byteorder" in entries.names and entries.read(f"{folder}byteorder", 16) != b"little":
                 raise DamagedError("its numbers are big-endian")
@@ -181,8 +185,6 @@ def _from_zip(file: BinaryIO, skipped: tuple[str, ...]) -> Any:
             return tree
     except zipped.ZipError as error:
         raise DamagedError(str(error)) from None
-    except ValueError:
-        raise DamagedError("it has no data.pkl, or several") from None
 
 
 def _from_legacy(file: BinaryIO, skipped: tuple[str, ...]) -> Any:

@@ -18,7 +18,8 @@ _END = struct.Struct("<4s6xHI6x")
 _LOCATOR = struct.Struct("<4s4xQ4x")
 _END64 = struct.Struct("<4s28xQQ8x")
 _MOST_DIRECTORY_BYTES = 16_000_000
-_ENCRYPTED = 0x1
+# Bits of an entry's flags: encrypted, holding patches to another file, and encrypted another way.
+_ENCRYPTED, _PATCHED, _STRONGLY_ENCRYPTED = 0x1, 0x20, 0x40
 _CHUNK = 1 << 20
 
 # All that `zipfile` raises for a file that is none or damaged.
@@ -35,10 +36,11 @@ class Entries:
     def __init__(self, packed: zipfile.ZipFile, size: int) -> None:
         self._packed = packed
         self._infos = {info.filename: info for info in packed.infolist()}
-        self.total_bytes = sum(info.file_size for info in packed.infolist())
+        # As they lie in the file; what they claim to unpack to may be anything.
+        self.total_bytes = sum(info.compress_size for info in packed.infolist())
         if len(self._infos) != len(packed.infolist()):
             raise ZipError("two entries of the archive have one name")
-        if sum(info.compress_size for info in packed.infolist()) > size:
+        if self.total_bytes > size:
             raise ZipError("its entries have more bytes than the file")
 
     @property
@@ -46,7 +48,7 @@ class Entries:
         return self._infos.keys()
 
     def refuse_unusual(self) -> None:
-        """Raises ZipError where an entry is compressed or encrypted."""
+        """Raises ZipError where an entry is compressed, encrypted, or a patch."""
         for info in self._infos.values():
             _refuse_unusual(info)
 
@@ -81,7 +83,8 @@ class Entries:
         try:
             with self._packed.open(self._infos[name]) as file:
                 yield file
-        except zipfile.BadZipFile as error:
+        # A ValueError comes of a name or a place that cannot be.
+        except (zipfile.BadZipFile, ValueError) as error:
             if "CRC" in str(error):
                 raise ZipError(f"{name!r} in it has not the checksum that was written with it") from None
             raise ZipError(f"{name!r} in it is no entry of the archive, or cut off") from None
@@ -120,7 +123,7 @@ def _refuse_directory(file: BinaryIO, size: int) -> None:
 
 
 def _refuse_unusual(info: zipfile.ZipInfo) -> None:
-    if info.flag_bits & _ENCRYPTED:
-        raise ZipError(f"{info.filename!r} in it is encrypted")
+    if info.flag_bits & (_ENCRYPTED | _PATCHED | _STRONGLY_ENCRYPTED):
+        raise ZipError(f"{info.filename!r} in it is encrypted, or patches another file")
     if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
         raise ZipError(f"{info.filename!r} in it is compressed, which torch.save does not do")

@@ -217,6 +217,21 @@ def _set(**attributes: int) -> Callable[[Path], None]:
     return lambda path: _entry(path, lambda info: [setattr(info, *pair) for pair in attributes.items()])
 
 
+def _claiming(path: Path) -> None:
+    """A storage of 4 GB, as the list of entries says, in a file of some hundred bytes."""
+    zipped(path, state(w=tensor((10**9,), within=storage(count=10**9))))
+    content = bytearray(path.read_bytes())
+    central = content.index(b"PK\x01\x02", content.rindex(b"archive/byteorder"))
+    content[central + 24 : central + 28] = struct.pack("<I", 4 * 10**9)
+    path.write_bytes(content)
+
+
+def _misnamed(path: Path) -> None:
+    """Said to be UTF-8 in the list of entries, where it stands right, and not before the content."""
+    _set(flag_bits=0x800)(path)
+    path.write_bytes(path.read_bytes().replace(b"archive/data/0", b"archive/data/\xff", 1))
+
+
 def _flipped(path: Path) -> None:
     content = bytearray(zipped(path, _STATE).read_bytes())
     content[content.index(FLOATS) + 5] ^= 1
@@ -265,6 +280,10 @@ CONTAINERS: dict[str, Make] = {
     "bzip2": lambda path: zipped(path, _STATE, method=zipfile.ZIP_BZIP2),
     "lzma": lambda path: zipped(path, _STATE, method=zipfile.ZIP_LZMA),
     "encrypted": _set(flag_bits=1),
+    "a patch": _set(flag_bits=0x20),
+    "strongly encrypted": _set(flag_bits=0x40),
+    "a name that is no UTF-8": _misnamed,
+    "16 bytes that claim to be 4 GB": _claiming,
     "a method of nobody's": _set(compress_type=97),
     "stored, and said to be deflated": _set(compress_type=8),
     "stored, and said to be of LZMA": _set(compress_type=14),
