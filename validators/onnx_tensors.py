@@ -17,18 +17,21 @@ def content(path: Path) -> bytes:
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Those of graphs, of graphs within nodes, of functions, and of attributes."""
+    """Those of graphs, of graphs within nodes, of functions and what their attributes default to, and of attributes."""
     graphs = [model.graph]
     nodes = [node for function in model.functions for node in function.node]
-    while graphs or nodes:
+    attributes = [attribute for function in model.functions for attribute in function.attribute_proto]
+    while graphs or nodes or attributes:
         if graphs:
             graph = graphs.pop()
             yield from graph.initializer
             for sparse in graph.sparse_initializer:
                 yield from (sparse.values, sparse.indices)
             nodes += graph.node
-            continue
-        for attribute in nodes.pop().attribute:
+        if nodes:
+            attributes += nodes.pop().attribute
+        if attributes:
+            attribute = attributes.pop()
             yield from (attribute.t, *attribute.tensors)
             for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
                 yield from (sparse.values, sparse.indices)

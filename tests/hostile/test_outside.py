@@ -64,7 +64,16 @@ def function(tensor: TensorProto) -> onnx.ModelProto:
     return _model([helper.make_node("F", ["x"], ["y"], domain="own")], (own,))
 
 
-@pytest.mark.parametrize("where", [initializer, attribute, branch, function])
+def default(tensor: TensorProto) -> onnx.ModelProto:
+    """What an attribute of a function is where its caller gives none."""
+    constant = helper.make_node("Constant", [], ["c"])
+    constant.attribute.add(name="value", ref_attr_name="kept", type=onnx.AttributeProto.TENSOR)
+    sets, kept = [helper.make_opsetid("", 17)], [helper.make_attribute("kept", tensor)]
+    own = helper.make_function("own", "F", ["x"], ["y"], [constant, ADD], sets, attribute_protos=kept)
+    return _model([helper.make_node("F", ["x"], ["y"], domain="own")], (own,))
+
+
+@pytest.mark.parametrize("where", [initializer, attribute, branch, function, default])
 def test_no_runtime_follows_a_model_to_other_files(where: Where, tmp_path: Path) -> None:
     from validators.runners import tract
 
@@ -78,3 +87,18 @@ def test_no_runtime_follows_a_model_to_other_files(where: Where, tmp_path: Path)
     for runtime in (onnxruntime, tract):
         with pytest.raises(RunnerError, match="its weights lie in other files"):
             runtime.open_file(path)
+
+
+def test_a_model_in_the_runtimes_own_format_is_not_loaded(tmp_path: Path) -> None:
+    import onnxruntime as runtime
+
+    options = runtime.SessionOptions()
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    options.optimized_model_filepath = str(tmp_path / "it.ort")
+    options.log_severity_level = 4
+    model = initializer(inside()).SerializeToString()
+    runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    own = (tmp_path / "it.ort").read_bytes()
+    assert runtime.InferenceSession(own, providers=["CPUExecutionProvider"]).get_inputs()
+    with pytest.raises(RunnerError, match="cannot load it"):
+        onnxruntime.open_model(own)

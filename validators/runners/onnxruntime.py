@@ -30,6 +30,8 @@ def open_model(model: bytes) -> Runner:
     options = onnxruntime.SessionOptions()
     # The order of summation, and with it the last bits, would depend on the number of cores.
     options.intra_op_num_threads = 1
+    # Its own format, which it would tell by the first bytes, nobody has looked into.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     options.log_severity_level = 4  # What it would log of an error, it raises as well.
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
