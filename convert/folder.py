@@ -72,6 +72,8 @@ def written_whole(target: Path) -> Iterator[Path]:
     with _beside(target) as place:
         (place / _NEW).mkdir()
         yield place / _NEW
+        # Minutes may have passed, in which somebody has put something there.
+        check_target(target)
         _swap(place / _NEW, target, place / _OLD)
 
 
@@ -146,7 +148,7 @@ def _locked(folder: Path) -> int | None:
         return os.open(os.devnull, os.O_RDONLY)
     try:
         handle = os.open(folder, os.O_RDONLY)
-    except OSError:
+    except FileNotFoundError:
         return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -209,12 +211,19 @@ def _exchanged(one: Path, other: Path) -> bool:
 
 
 def entries(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Everything below the folder that is no folder, links among it, by POSIX path; no link is followed."""
-    for place, folders, names in os.walk(folder):
+    """Everything below the folder that is no folder, links among it, by POSIX path; no link is followed.
+
+    Raises OSError for a folder that cannot be looked into, which may hold anything.
+    """
+    for place, folders, names in os.walk(folder, onerror=_fail):
         links = [name for name in folders if (Path(place) / name).is_symlink()]
         for name in (*names, *links):
             path = Path(place) / name
             yield path.relative_to(folder).as_posix(), path
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def listing(folder: Path) -> dict[str, FileEntry]:

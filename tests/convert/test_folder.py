@@ -247,6 +247,41 @@ def test_a_file_beside_the_made_ones_is_never_destroyed(made: Path) -> None:
         check_target(made)
 
 
+def test_a_file_that_comes_while_the_new_ones_are_made_is_never_destroyed(made: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds notes\.txt"), written_whole(made):
+        (made / "notes.txt").write_text("precious")
+    assert (made / "notes.txt").read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_a_folder_that_cannot_be_looked_into_is_not_taken_for_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "made" / "closed").mkdir(parents=True)
+    scan = os.scandir
+
+    def scan_or_refuse(place: Any) -> Any:
+        if Path(place).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
+        return scan(place)
+
+    monkeypatch.setattr("os.scandir", scan_or_refuse)
+    with pytest.raises(PermissionError):
+        check_target(tmp_path / "made")
+
+
+def test_a_folder_that_cannot_be_locked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once; it is not tried without end."""
+
+    def refuse(*_: object, **__: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("convert.folder.os.open", refuse)
+        with pytest.raises(PermissionError), written_whole(tmp_path / "made"):
+            pytest.fail("got as far as writing")
+
+
 @pytest.mark.parametrize("target", [".", "..", "../here"])
 def test_the_current_folder_is_not_pulled_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
     (tmp_path / "up" / "here").mkdir(parents=True)
