@@ -105,7 +105,8 @@ def _complain(message: str) -> None:
 
 
 def _print_json(data: dict[str, Any] | list[dict[str, Any]]) -> None:
-    sys.stdout.write(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    # In ASCII: names of strangers' files may control a terminal, or be no text that stdout can write.
+    sys.stdout.write(json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
 
 
 @app.command("list")

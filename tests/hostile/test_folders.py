@@ -370,6 +370,15 @@ def test_long_names_are_cut_in_the_middle() -> None:
 EVIL = "x\n\x1b[31merror: \u202efdp"
 
 
+@pytest.mark.parametrize("name", [b"\xff.txt", "\u202e\x9b31m.txt".encode()], ids=["no text", "controls"])
+def test_json_on_stdout_is_plain_ascii(folder: Path, name: bytes, convert: Convert) -> None:
+    Path(os.fsdecode(os.path.join(os.fsencode(folder), name))).touch()
+    said = convert("check", folder, "--json")
+    assert said.exit_code == 1
+    assert said.stdout.isascii()
+    assert os.fsdecode(name) in {check["case"] for check in json.loads(said.stdout)["checks"]}
+
+
 def test_names_of_files_cannot_look_like_two_errors(convert: Convert, tmp_path: Path) -> None:
     for name in (EVIL, EVIL + ".onnx", EVIL + ".wav", "\udcff"):
         for words in (["check"], ["inspect"], ["compare", tmp_path], ["recipe", "pann", "--checkpoint"]):
