@@ -34,6 +34,7 @@ def pool_means(graph: GraphModule) -> Iterator[str]:
         new = call_layer(node, f"{node.name}_pool", nn.AvgPool2d((length, 1) if axis == 2 else (1, length)), x)
         if not keep:
             new.meta["shape"] = tuple(1 if place == axis else size for place, size in enumerate(shape(x)))
+            new.meta["varying"] = varying(x)
             new = call(node, torch.squeeze, new, axis)
         yield node.name
         take_over(new, node)
