@@ -109,9 +109,9 @@ def lowered(model: nn.Module, variant: Variant, rewrites: Mapping[str, Rewrite] 
     except TraceError as error:
         raise LoweringError(f"the model cannot be traced: {error}") from error
     choose_outputs(graph, names, through)
-    # Each is run once. What differs between a short one and the usual one goes with the length, whatever the strides.
+    # Each is run once. What differs between a short one and one twelve times as long goes with the length.
     size = max(variant.input.least, variant.input.default // 50)
-    lengths = (size,) if variant.input.fixed else (size, max(variant.input.default, 4 * size))
+    lengths = (size,) if variant.input.fixed else (size, max(variant.input.default // 4, 12 * size))
     normalise(graph, *(torch.zeros(variant.input.shape(2, length)) for length in lengths))
     applied = tuple(
         Applied(name, place) for name, rewrite in rewrites.items() for place in _applied(name, rewrite, graph)
