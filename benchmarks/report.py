@@ -68,12 +68,11 @@ def _by_subject(tables: Iterable[Table]) -> dict[str, list[Table]]:
 
 
 def bar_rows(judged: Iterable[Judged]) -> Iterator[tuple[str, ...]]:
-    """One a bar that was measured: what, its bounds, the figure, the verdict."""
+    """One a bar: what, its bounds, the figure, the verdict."""
     for one in judged:
-        if one.measured is not None:
-            figure = _figure(one.bar, one.measured)
-            bounds = _figure(one.bar, one.bar.must), _figure(one.bar, one.bar.aim)
-            yield _what(one.bar), *bounds, figure, one.verdict
+        figure = "–" if one.measured is None else _figure(one.bar, one.measured)
+        bounds = _figure(one.bar, one.bar.must), _figure(one.bar, one.bar.aim)
+        yield _what(one.bar), *bounds, figure, one.verdict
 
 
 def _what(bar: Bar) -> str:

@@ -18,9 +18,12 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Shells have what runs in the background ignore Ctrl-C, and the commands that tests send it to would do so too.
+# Shells have what runs in the background ignore Ctrl-C, and nohup has it ignore the terminal's end; the commands that
+# tests send them to would do so too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _ROOT = Path(__file__).resolve().parents[1]
 _DATA = _ROOT / "tests" / "data"

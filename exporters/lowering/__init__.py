@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.fx import GraphModule
+from torch.fx.proxy import TraceError
 
 from exporters.lowering.axes import carry_axes
 from exporters.lowering.bins import drop_bins
@@ -33,7 +34,7 @@ from exporters.lowering.positions import drop_positions
 from exporters.lowering.shipped import Shipped
 from recipes.base.spec import Variant
 
-__all__ = ["REWRITES", "UNROUNDED", "Applied", "Lowered", "Rewrite", "lower", "lowered", "shipped"]
+__all__ = ["REWRITES", "UNROUNDED", "Applied", "Lowered", "LoweringError", "Rewrite", "lower", "lowered", "shipped"]
 
 Rewrite = Callable[[GraphModule], Iterator[str]]
 
@@ -52,6 +53,10 @@ REWRITES: Mapping[str, Rewrite] = {
 
 UNROUNDED = frozenset({"factorise-dft"})
 """Those that compute from what the model's weights were rounded from. All others give its own answers in float64."""
+
+
+class LoweringError(Exception):
+    """A model cannot be lowered."""
 
 
 @dataclass(frozen=True)
@@ -85,20 +90,32 @@ def lower(model: nn.Module, variant: Variant) -> Shipped:
     return lowered(model, variant).module
 
 
+def _applied(name: str, rewrite: Rewrite, graph: GraphModule) -> list[str]:
+    try:
+        return list(rewrite(graph))
+    except Exception as error:
+        raise LoweringError(f"the rewrite {name} failed: {type(error).__name__}: {error}") from error
+
+
 def lowered(model: nn.Module, variant: Variant, rewrites: Mapping[str, Rewrite] = REWRITES) -> Lowered:
     """As `lower`, with what was applied, in order; `rewrites` may be fewer, to see what each does.
 
-    Raises torch.fx.proxy.TraceError for a model that torch.fx cannot trace: a function whose Python depends on sizes
-    is made one step of the graph by `torch.fx.wrap`.
+    Raises LoweringError for a model that a rewrite does not cope with, or that torch.fx cannot trace: a function whose
+    Python depends on sizes is made one step of the graph by `torch.fx.wrap`.
     """
     names, through = _names(variant), variant.coreml.float32_through
-    graph = trace(model)
+    try:
+        graph = trace(model)
+    except TraceError as error:
+        raise LoweringError(f"the model cannot be traced: {error}") from error
     choose_outputs(graph, names, through)
-    # Long enough that no inner axis is 1, and short: each is run once.
+    # Each is run once. What differs between a short one and one twelve times as long goes with the length.
     size = max(variant.input.least, variant.input.default // 50)
-    lengths = (size,) if variant.input.fixed else (size, 2 * size)
+    lengths = (size,) if variant.input.fixed else (size, max(variant.input.default // 4, 12 * size))
     normalise(graph, *(torch.zeros(variant.input.shape(2, length)) for length in lengths))
-    applied = tuple(Applied(name, place) for name, rewrite in rewrites.items() for place in rewrite(graph))
+    applied = tuple(
+        Applied(name, place) for name, rewrite in rewrites.items() for place in _applied(name, rewrite, graph)
+    )
     inner = add_marked(graph, through)
     finish(graph)
     return Lowered(Shipped(graph, names, inner).eval(), applied)

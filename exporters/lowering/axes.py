@@ -44,6 +44,7 @@ from exporters.lowering.graph import (
     same_kind,
     shape,
     take_over,
+    varying,
 )
 
 Axes = tuple[int, ...]
@@ -113,6 +114,9 @@ def _carry(graph: GraphModule) -> Iterator[str]:
             behind = call_behind(node, torch.permute, axes)
             behind.meta["shape"] = whole
             node.meta["shape"] = tuple(whole[axes.index(axis)] for axis in range(len(axes)))
+            if (varies := node.meta.get("varying")) is not None:
+                behind.meta["varying"] = varies
+                node.meta["varying"] = {axes[axis] for axis in varies}
         elif _is_permutation(node) and _axes(node) == axes:
             take_over(node.all_input_nodes[0], node)
         for maker in before:
@@ -133,9 +137,12 @@ def _pass(node: Node, before: list[Node]) -> Axes | None:
         assert isinstance(new, int)
         node.args = (_source(before[0]), len(axes))
         return (*axes[:new], len(axes), *axes[new:])
-    if calls(node, torch.squeeze) and len(node.args) == 2:
-        gone = node.args[1]
-        assert isinstance(gone, int)
+    if calls(node, torch.squeeze):
+        gone = arguments(node, "input", "dim", dim=None)["dim"]
+        if not isinstance(gone, int) or shape(before[0])[gone] != 1 or gone % len(axes) in varying(before[0]):
+            return None
+        gone %= len(axes)
+        node.kwargs = {}
         node.args = (_source(before[0]), axes[gone])
         return _without(axes, {gone})
     if isinstance(linear := layer(node), nn.Linear) and axes == (0, 2, 1):
@@ -189,7 +196,7 @@ def _pass_reduction(node: Node, before: Node) -> Axes | None:
     axes = _axes(before)
     given = arguments(node, "input", "dim", "keepdim", dim=None, keepdim=False)
     dims, keep = given.pop("dim"), given.pop("keepdim")
-    if dims is None or set(given) != {"input"}:
+    if dims is None or dims == () or set(given) != {"input"}:
         return None
     gone = {dim % len(axes) for dim in ((dims,) if isinstance(dims, int) else dims)}
     node.args = (_source(before), tuple(axes[dim] for dim in sorted(gone)), keep)
@@ -224,6 +231,8 @@ def _at_each_place(linear: nn.Linear) -> nn.Conv1d:
 def _pass_product(node: Node, before: Node) -> Axes | None:
     axes = _axes(before)
     *leading, rows, columns = range(len(axes))
+    if len(node.args) != 2:
+        return None
     left, right = node.args
     matrix = constant(right)
     if left is not before or matrix is None or matrix.ndim != 2 or axes != (*leading, columns, rows):

@@ -45,7 +45,7 @@ def parts(used: Tensor) -> list[tuple[slice, int, int]]:
     `used` is (bands, groups).
     """
     bands, groups = used.shape
-    # A band without weights is as cheap with either neighbour.
+    # A band without weights goes with its neighbours; one group is the least that a product has.
     first = torch.where(used.any(dim=1), used.int().argmax(dim=1), groups - 1).tolist()
     last = torch.where(used.any(dim=1), groups - used.flip(1).int().argmax(dim=1), 1).tolist()
     best: list[tuple[float, int]] = [(0, 0)]
@@ -54,8 +54,9 @@ def parts(used: Tensor) -> list[tuple[slice, int, int]]:
         low, high = groups, 0
         for begin in reversed(range(end)):
             low, high = min(low, first[begin]), max(high, last[begin])
-            moved = _MOVE if high - low < groups else 0
-            cost = best[begin][0] + (end - begin + _READ + moved) * (high - low)
+            width = max(high - low, 1)
+            moved = _MOVE if width < groups else 0
+            cost = best[begin][0] + (end - begin + _READ + moved) * width
             if cost < least:
                 least, start = cost, begin
         best.append((least, start))
@@ -63,6 +64,7 @@ def parts(used: Tensor) -> list[tuple[slice, int, int]]:
     end = bands
     while end:
         start = best[end][1]
-        found.append((slice(start, end), min(first[start:end]), max(last[start:end])))
+        low = min(first[start:end])
+        found.append((slice(start, end), low, max(low + 1, *last[start:end])))
         end = start
     return found[::-1]

@@ -125,6 +125,8 @@ def windowed_dft(real: Tensor, imaginary: Tensor) -> WindowedDft | None:
     phases = phases / phases.abs().clamp(min=torch.finfo(torch.float64).tiny)
     mean = (window * phases.conj()).real.mean(dim=0)
     difference = torch.view_as_real(kernels - mean * waves * phases).abs().max()
+    # What is beyond half of the size has the powers of what is before; both together are no bins of one spectrum.
+    places = torch.minimum(places % size, -places % size)
     if len(places.unique()) < bins or not difference <= _ROUNDING * mean.abs().max():
         return None
     return WindowedDft(size, places, mean)
@@ -180,6 +182,7 @@ def _reordered(matrix: Tensor, dft: WindowedDft, factors: Factors) -> Tensor:
     order = factors.bins.flatten().tolist()
     new = torch.zeros(len(matrix), len(order), dtype=matrix.dtype)
     for column, place in enumerate(dft.bins.tolist()):
-        if place in order:
+        # A weight without a place would be an error here.
+        if matrix[:, column].any():
             new[:, order.index(place)] = matrix[:, column]
     return new

@@ -182,14 +182,9 @@ def drop(node: Node) -> None:
 
 
 def finish(graph: GraphModule) -> None:
-    """Compile a rewritten graph, without the layers and tensors that nothing uses any more, or that are there twice."""
+    """Compile a rewritten graph, without the layers and tensors that nothing uses any more."""
     graph.graph.lint()
     graph.delete_all_unused_submodules()
-    once: dict[tuple[int, torch.Size], nn.Parameter] = {}
-    for module in graph.modules():
-        for name, tensor in module._parameters.items():
-            if tensor is not None:
-                module._parameters[name] = once.setdefault((tensor.data_ptr(), tensor.shape), tensor)
     used = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
     inside = tuple(f"{node.target}." for node in graph.graph.nodes if node.op == "call_module")
     for name in [*dict(graph.named_parameters()), *dict(graph.named_buffers())]:

@@ -30,10 +30,14 @@ def pool_means(graph: GraphModule) -> Iterator[str]:
         if each not in ({2}, {3}) or each & varying(x):
             continue
         (axis,) = each
+        # A single place may be all that is left of short sounds alone.
+        if shape(x)[axis] == 1:
+            continue
         length = shape(x)[axis]
         new = call_layer(node, f"{node.name}_pool", nn.AvgPool2d((length, 1) if axis == 2 else (1, length)), x)
         if not keep:
             new.meta["shape"] = tuple(1 if place == axis else size for place, size in enumerate(shape(x)))
+            new.meta["varying"] = varying(x)
             new = call(node, torch.squeeze, new, axis)
         yield node.name
         take_over(new, node)

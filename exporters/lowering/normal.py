@@ -105,7 +105,8 @@ def _name_convolution(node: Node) -> None:
 
 
 def _name_pooling(node: Node) -> None:
-    order = ("ceil_mode", "count_include_pad") if node.target in _AVERAGES else ("dilation", "ceil_mode")
+    average = ("ceil_mode", "count_include_pad", "divisor_override")
+    order = average if node.target in _AVERAGES else ("dilation", "ceil_mode", "return_indices")
     given = arguments(node, "input", "kernel_size", "stride", "padding", *order)
     x = given.pop("input")
     take_over(call_layer(node, f"{place(x)}_pool", _POOLINGS[node.target](**given), x), node)
@@ -145,7 +146,9 @@ def _new_axes(node: Node) -> Node | None:
     assert isinstance(x, Node)
     for axis, word in enumerate(words):
         if word is None:
+            sizes = shape(x)
             x = call(node, torch.unsqueeze, x, axis)
+            x.meta["shape"] = (*sizes[:axis], 1, *sizes[axis:])
     return x
 
 

@@ -96,7 +96,7 @@ def _needs(node: Node, axis: int) -> dict[Node, int] | None:
     if calls(node, *_SOFTMAX):
         dim = arguments(node, "input", "dim", dim=None)["dim"]
         return {x: axis} if isinstance(dim, int) and dim % len(sizes) != axis else None
-    if calls(node, *_MATRIX_PRODUCTS):
+    if calls(node, *_MATRIX_PRODUCTS) and len(node.args) == 2:
         left, right = node.args
         assert isinstance(left, Node)
         return {left: axis} if left is not right and axis == last - 1 and len(shape(left)) == len(sizes) else None
@@ -125,7 +125,7 @@ def _of_each(node: Node, axis: int) -> dict[Node, int] | None:
 def _of_reshaped(node: Node, axis: int) -> dict[Node, int] | None:
     """The axis of the input that is as long and has as much behind it."""
     x, sizes = node.all_input_nodes[0], shape(node)
-    if len(node.all_input_nodes) != 1 or node.kwargs or sizes[axis] == 1:
+    if len(node.all_input_nodes) != 1 or node.kwargs or sizes[axis] == 1 or varying(node) or varying(x):
         return None
     behind = prod(sizes[axis + 1 :])
     before = shape(x)

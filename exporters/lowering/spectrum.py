@@ -65,6 +65,8 @@ def find_bands(graph: GraphModule) -> Iterator[Bands]:
 
 
 def _bands(node: Node) -> Bands | None:
+    if len(node.args) != 2:
+        return None
     left, power = node.args
     matrix = constant(left)
     if matrix is None or matrix.ndim != 2 or not calls(power, *_SUMS):
@@ -118,7 +120,10 @@ def _move_alike(one: Node, other: Node) -> bool:
     first, second = layer(one), layer(other)
     assert isinstance(first, nn.Conv1d)
     assert isinstance(second, nn.Conv1d)
-    return one.args == other.args and (first.stride, first.kernel_size) == (second.stride, second.kernel_size)
+    return one.all_input_nodes == other.all_input_nodes and (first.stride, first.kernel_size) == (
+        second.stride,
+        second.kernel_size,
+    )
 
 
 def _used_here_alone(power: Node, user: Node) -> bool:

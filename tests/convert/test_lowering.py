@@ -66,7 +66,7 @@ def test_what_was_applied_is_told_and_proved_in_both_precisions(tiny: Any) -> No
     assert form.applied == (Applied("fold-norms", "norm into conv"),)
     assert (_failed(form), form.warnings) == (set(), ())
     cases = {precision: {c.case for c in form.checks if c.precision == precision} for precision in ("fp32", "fp64")}
-    assert cases == {"fp32": {"case 0", "case 1", "case 2"}, "fp64": {"case 0"}}
+    assert cases == {"fp32": {"case 0", "case 1", "case 2"}, "fp64": {"case 0", "case 1", "case 2"}}
     assert {check.output for check in form.checks} == {"logits", "map"}
 
 

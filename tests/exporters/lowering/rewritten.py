@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from exporters.lowering.graph import find_shapes, finish, shape, trace
+from exporters.lowering.graph import find_shapes, finish, shape, trace, varying
 from exporters.lowering.normal import normalise
 
 Rewrite = Callable[[GraphModule], Iterator[str]]
@@ -39,13 +39,15 @@ def rewritten(model: nn.Module, example: Tensor, *rewrites: Rewrite, others: tup
     normalise(graph, example, *others)
     places = [place for rewrite in rewrites for place in rewrite(graph)]
     noted = {node: shape(node) for node in graph.graph.nodes if "shape" in node.meta}
+    varies = {node: varying(node) for node in noted}
     finish(graph)
     with torch.no_grad():
         same(graph(example), expected)
         same(model(example), expected)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    find_shapes(graph, example)
+    find_shapes(graph, example, *others)
     assert {node: shape(node) for node in noted} == noted
+    assert all(varying(node) <= known for node, known in varies.items())
     return Rewritten(graph, places)
 
 

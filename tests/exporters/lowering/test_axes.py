@@ -157,3 +157,37 @@ def test_linear_layers_become_convolutions_where_channels_come_first(kind: torch
     assert [type(layer) for layer in done.layers()] == [nn.Conv1d] * 4
     assert sum(weight.ndim > 1 for weight in done.graph.parameters()) == 2
     assert rewritten(randomised(Head(31), kind), x, carry_axes).places == []
+
+
+def test_sizes_that_vary_are_known_behind_what_was_carried(kind: torch.dtype) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.linear = nn.Conv1d(3, 8, 3), nn.Linear(8, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.relu(self.linear(self.conv(x).transpose(1, 2))).transpose(1, 2)
+
+    model = randomised(Model(), kind)
+    done = rewritten(model, torch.randn(2, 3, 17, dtype=kind), carry_axes, others=(torch.randn(2, 3, 40, dtype=kind),))
+    assert done.places == ["linear"]
+
+
+@pytest.mark.parametrize("what", ["negative", "all", "longer than one", "two new axes", "a named operand", "no axes"])
+def test_what_is_spelled_otherwise_gives_the_same(kind: torch.dtype, what: str) -> None:
+    class Model(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            turned = x.permute(0, 2, 1)
+            if what == "negative":
+                return torch.squeeze(turned[:, :, None].sum(3, keepdim=True), -1)
+            if what == "all":
+                return torch.squeeze(turned)
+            if what == "longer than one":
+                return torch.squeeze(turned, 1)
+            if what == "two new axes":
+                return turned[:, None, None]
+            if what == "a named operand":
+                return torch.matmul(turned, other=x)
+            return turned.mean(dim=())
+
+    rewritten(Model(), torch.randn(2, 5, 7, dtype=kind), carry_axes)

@@ -90,6 +90,24 @@ def test_phase_and_sign_of_the_sine_are_no_matter_to_the_power(kind: torch.dtype
     assert len(done.places) == 1
 
 
+def test_bins_beyond_half_of_the_size_have_the_powers_of_those_before(kind: torch.dtype) -> None:
+    model = randomised(OneConvolution(*kernels(64, 64, range(33, 64)), 16, bands(31)), kind)
+    assert len(rewritten(model, torch.randn(2, 200, dtype=kind), factorise_dft).places) == 1
+    both = randomised(OneConvolution(*kernels(64, 64, range(64)), 16, bands(64)), kind)
+    assert rewritten(both, torch.randn(2, 200, dtype=kind), factorise_dft).places == []
+
+
+def test_kernels_that_read_two_sounds_are_no_dft(kind: torch.dtype) -> None:
+    class Two(TwoConvolutions):
+        def forward(self, x: Tensor) -> Tensor:
+            x = x[:, None]
+            power = self.real(input=x) ** 2 + self.imaginary(input=2 * x).square()
+            return power.transpose(1, 2) @ self.bands
+
+    model = randomised(Two(*kernels(64, 64, range(33)), 16, bands(33)), kind)
+    assert rewritten(model, torch.randn(2, 200, dtype=kind), carry_axes, factorise_dft).places == []
+
+
 def test_the_dft_is_read_off_its_kernels() -> None:
     real, imaginary = kernels(60, 45, range(2, 20))
     dft = windowed_dft(real.float(), imaginary.float())

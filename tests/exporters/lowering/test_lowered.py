@@ -1,6 +1,7 @@
 """Whole models: the lowered form gives the faithful model's answers, and says what was done to it."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from exporters.lowering import REWRITES, Applied, lowered, shipped
+from exporters.lowering import REWRITES, Applied, LoweringError, lowered, shipped
 from exporters.onnx.export import export
 from recipes.base.config import find
 from recipes.base.recipe import faithful_model, load
@@ -145,3 +146,34 @@ def test_the_same_model_is_lowered_to_the_same_numbers() -> None:
     states = first.module.state_dict(), second.module.state_dict()
     assert list(states[0]) == list(states[1])
     assert all(torch.equal(one, other) for one, other in zip(*(state.values() for state in states), strict=True))
+
+
+def test_bands_without_a_bin_are_lowered_too() -> None:
+    """256 bands are more than the lowest bins."""
+    variant = find("mn10_as_mels_256")
+    faithful = faithful_model(variant, load(variant.family).synthesize(variant))
+    x = torch.from_numpy(rich(variant.sample_rate, variant.sample_rate, 1))[None]
+    for output, expected, found in zip(
+        variant.outputs, shipped(faithful, variant)(x), lowered(faithful, variant).module(x), strict=True
+    ):
+        assert (found - expected).abs().max() <= 1e-4 * expected.abs().max(), output.name
+
+
+def test_an_axis_that_is_one_for_short_sounds_is_of_no_known_size() -> None:
+    variant = find("dymn04_as")
+    state = load(variant.family).synthesize(variant)
+    variant = replace(variant, front_end=replace(variant.front_end, hop_length=800))
+    faithful = faithful_model(variant, state)
+    x = torch.from_numpy(rich(variant.sample_rate * 2, variant.sample_rate, 1))[None]
+    for expected, found in zip(shipped(faithful, variant)(x), lowered(faithful, variant).module(x), strict=True):
+        assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+def test_a_rewrite_that_fails_is_named() -> None:
+    def broken(_: object) -> Iterator[str]:
+        raise KeyError("shape")
+        yield ""
+
+    variant = find("mn04_as")
+    with pytest.raises(LoweringError, match="the rewrite broken failed: KeyError"):
+        lowered(faithful_model(variant, load(variant.family).synthesize(variant)), variant, {"broken": broken})

@@ -88,3 +88,13 @@ def test_a_maximum_of_neighbours_is_a_layer_too(kind: torch.dtype) -> None:
 
     done = rewritten(Model(), torch.randn(2, 3, 8, 9, dtype=kind))
     assert [type(layer) for layer in done.layers()] == [nn.MaxPool2d, nn.MaxPool1d]
+
+
+def test_a_divisor_that_is_given_by_its_place_is_kept(kind: torch.dtype) -> None:
+    class Model(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.avg_pool2d(x, 2, 2, 0, False, True, 3)
+
+    (pool,) = rewritten(Model(), torch.randn(2, 3, 8, 9, dtype=kind)).layers()
+    assert isinstance(pool, nn.AvgPool2d)
+    assert pool.divisor_override == 3
