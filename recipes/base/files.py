@@ -50,8 +50,10 @@ def opened(path: Path, most_bytes: int) -> Iterator[BinaryIO]:
 def content(path: Path, most_bytes: int) -> bytes:
     """All of such a file; raises what `opened` does."""
     with opened(path, most_bytes) as file:
-        found = file.read(most_bytes + 1)
-    if len(found) > most_bytes:
+        # Python takes memory for as many bytes as it is asked for, before it reads any.
+        size = min(os.fstat(file.fileno()).st_size, most_bytes)
+        found = file.read(size + 1)
+    if len(found) > size:
         raise UserError(f"{path}: grows while it is read; try again when it is written")
     return found
 
