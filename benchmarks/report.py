@@ -41,7 +41,8 @@ def markdown(results: Results) -> str:
         "# Speed",
         "",
         f"{machine.cpu}, {machine.cores} cores, {machine.system}; {versions}. "
-        f"{results.settings.rounds} rounds. Written by `make bench`.",
+        f"{results.settings.rounds} rounds{', 10 s at batch 1 alone' if results.settings.quick else ''}. "
+        "`make bench` measures all, and writes this.",
     ]
     sections = (
         _bars(results.judged()),
