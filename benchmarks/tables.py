@@ -63,9 +63,9 @@ class Table:
         """How many times as fast one is as the other."""
         return ratio(self.rows[slower].seconds, self.rows[faster].seconds)
 
-    def over_floor(self, name: str, macs_of: str | None = None) -> float | None:
+    def over_floor(self, name: str) -> float | None:
         """How many times as long it takes as its products alone would at the rate of a matrix product."""
-        macs = self.rows[macs_of or name].macs
+        macs = self.rows[name].macs
         if macs is None or self.gemm is None:
             return None
         return self.rows[name].spread.median / (macs / self.gemm)

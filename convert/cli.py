@@ -1,11 +1,8 @@
 """The `convert` command. Heavy imports happen inside the command that needs them."""
 
 import json
-import os
 import sys
-import traceback
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from inspect import Parameter, signature
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from convert import signals
+from convert.errors import bugs_told, one_clear_error
 from convert.targets import TARGETS, asked_for, declaring
 from convert.targets import options as target_options
 from convert.targets.target import Option
@@ -41,9 +39,6 @@ else:
 _TITLES = f"{', '.join(_FIRST)} and {_LAST}"
 _SUFFIXES = ", ".join(target.suffix for target in TARGETS)
 _ALWAYS = " and ".join(target.title for target in TARGETS if target.always)
-
-# A longer message is no line any more.
-_MOST_OF_A_BUG = 300
 
 app = typer.Typer(
     help=f"Convert pretrained audio-tagging models to {_TITLES}, and prove each file right.",
@@ -75,33 +70,6 @@ Timeout = Annotated[
 ]
 JunitFile = Annotated[Path | None, typer.Option(help="Also write the results as JUnit XML to this file.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: every case, and each step's time.")]
-
-
-@contextmanager
-def one_clear_error() -> Iterator[None]:
-    """Turns what the user can put right into one line on stderr and exit code 2."""
-    try:
-        yield
-    except UserError as error:
-        _complain(str(error))
-        raise typer.Exit(2) from None
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        _complain(f"{place}{error.strerror or error}; free space or check the path and its rights, then run it again")
-        raise typer.Exit(2) from None
-    except MemoryError:
-        _complain("there is not enough memory for this; give it a smaller input, or a machine with more")
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt as error:
-        code, what = signals.told(error)
-        _complain(f"{what}; nothing half-written is left")
-        raise typer.Exit(code) from None
-
-
-def _complain(message: str) -> None:
-    sys.stderr.write(f"error: {shown(message)}\n")
 
 
 def _print_json(data: dict[str, Any] | list[dict[str, Any]]) -> None:
@@ -421,20 +389,6 @@ def run(
 
 
 def run_app() -> None:
-    """The command; whatever ends it, it ends in one line and without a traceback.
-
-    Where the reader of its output goes away, as `head` does, there is nobody to tell.
-    """
-    try:
-        with signals.raised():
-            app()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
-    except Exception as error:
-        if os.environ.get("SOUNDPORT_DEBUG"):
-            traceback.print_exc()
-        else:
-            what = " ".join(f"{type(error).__name__}: {error}".split())[:_MOST_OF_A_BUG]
-            _complain(f"{what}; this is a bug in soundport; run with SOUNDPORT_DEBUG=1 for the traceback")
-        raise SystemExit(os.EX_SOFTWARE) from None
+    """The command; whatever ends it, it ends in one line and without a traceback."""
+    with bugs_told(), signals.raised():
+        app()

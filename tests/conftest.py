@@ -47,6 +47,38 @@ def _counted(count: int, reason: str) -> str:
     return f"{count}: {reason}" if lacking == reason else f"{count} lack{'s' * (count == 1)} {lacking}"
 
 
+@dataclass(frozen=True)
+class Said:
+    """What a command left with."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    def is_one_clear_error(self, part: str = "") -> bool:
+        """Exit code 2, nothing on stdout, and one line of plain text on stderr, which begins so and says `part`."""
+        lines = self.stderr.splitlines()
+        clear = len(lines) == 1 and lines[0].startswith("error: ") and part in lines[0] and lines[0].isprintable()
+        return self.exit_code == 2 and self.stdout == "" and clear
+
+
+@pytest.fixture(scope="session")
+def convert() -> Callable[..., Said]:
+    """`convert("run", ...)`: the command in this process; an exception that escapes it fails the test."""
+
+    def invoke(*arguments: object) -> Said:
+        from typer.testing import CliRunner
+
+        from convert.cli import app
+
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Said(result.exit_code, result.stdout, result.stderr)
+
+    return invoke
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of sounds, weights and true outputs that lies beside a checkout, where there is one."""

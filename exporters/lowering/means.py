@@ -13,8 +13,6 @@ from torch.fx import GraphModule
 
 from exporters.lowering.graph import arguments, call, call_layer, calls, nodes, shape, take_over, varying
 
-__all__ = ["pool_means"]
-
 
 def pool_means(graph: GraphModule) -> Iterator[str]:
     """Turn each mean over one of an image's two axes into a pooling; yields where."""

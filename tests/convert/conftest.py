@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -13,39 +13,9 @@ import onnx
 import pytest
 import soundfile
 import torch
-from typer.testing import CliRunner
 
 from convert import subject, targets
-from convert.cli import app
 from recipes.base.sound import rich
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command left with."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-    def is_one_clear_error(self, part: str) -> bool:
-        """Exit code 2, nothing on stdout, and one line on stderr that begins with `error:` and says `part`."""
-        lines = self.stderr.splitlines()
-        clear = len(lines) == 1 and lines[0].startswith("error: ") and part in lines[0]
-        return self.exit_code == 2 and self.stdout == "" and clear
-
-
-@pytest.fixture(scope="session")
-def convert() -> Callable[..., Said]:
-    """`convert("run", ...)`: the command in this process; an exception that escapes it fails the test."""
-
-    def invoke(*arguments: object) -> Said:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return Said(result.exit_code, result.stdout, result.stderr)
-
-    return invoke
 
 
 @pytest.fixture(scope="session")

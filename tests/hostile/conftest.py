@@ -3,8 +3,7 @@
 import os
 import resource
 import signal
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -33,39 +32,6 @@ def bounded() -> Iterator[None]:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, handler)
         resource.setrlimit(resource.RLIMIT_AS, before)
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command left with."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def is_one_clear_error(self) -> bool:
-        """Exit code 2, nothing on stdout, and one line of plain text on stderr."""
-        lines = self.stderr.splitlines()
-        clear = len(lines) == 1 and lines[0].startswith("error: ") and lines[0].isprintable()
-        return self.exit_code == 2 and self.stdout == "" and clear
-
-
-@pytest.fixture(scope="session")
-def convert() -> Callable[..., Said]:
-    """`convert("check", ...)`: the command in this process; an exception that escapes it fails the test."""
-
-    def invoke(*arguments: object) -> Said:
-        from typer.testing import CliRunner
-
-        from convert.cli import app
-
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return Said(result.exit_code, result.stdout, result.stderr)
-
-    return invoke
 
 
 @pytest.fixture

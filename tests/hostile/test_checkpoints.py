@@ -449,7 +449,7 @@ def test_a_published_name_and_size_with_another_checksum_is_refused(
     content[place + 6] ^= 1
     (tmp_path / published.name).write_bytes(content)
     said = convert("recipe", "mn04_as", "--checkpoint", tmp_path / published.name, "-o", tmp_path / "made")
-    assert said.is_one_clear_error, said
+    assert said.is_one_clear_error(), said
     assert "it is damaged, so fetch it again" in said.stderr
     assert not (tmp_path / "made").exists()
 

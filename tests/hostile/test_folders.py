@@ -79,7 +79,7 @@ MANIFESTS: dict[str, Callable[[Path], object]] = {
 def test_a_manifest_that_is_refused(name: str, folder: Path, convert: Convert) -> None:
     MANIFESTS[name](folder / "manifest.json")
     said = convert("check", folder)
-    assert said.is_one_clear_error, said
+    assert said.is_one_clear_error(), said
 
 
 WEIGHTS = "model.mlpackage/Data/com.apple.CoreML/weights/weight.bin"
@@ -140,7 +140,7 @@ def test_a_reference_that_is_refused(name: str, folder: Path, convert: Convert) 
     anew(path, content.encode())
     listed(folder, "reference.json")
     said = convert("check", folder)
-    assert said.is_one_clear_error, said
+    assert said.is_one_clear_error(), said
 
 
 def test_a_reference_sound_of_3_gb_is_refused_before_it_is_read(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_what_is_no_artifact_is_not_waited_for(
 ) -> None:
     change(tmp_path / name)
     said = convert(command, tmp_path / name, *([tmp_path / "it.wav"] if command == "run" else []))
-    assert said.is_one_clear_error
+    assert said.is_one_clear_error()
     assert "a named pipe" in said.stderr or "a device" in said.stderr
 
 
@@ -244,7 +244,7 @@ def test_a_package_that_leads_out_is_not_followed(folder: Path, convert: Convert
     anew(path, path.read_bytes().replace(b"com.apple.CoreML/model.mlmodel", b"../../../outside.mlmodel"))
     listed(folder, "model.mlpackage/Manifest.json")
     said = convert("inspect", folder / "model.mlpackage")
-    assert said.is_one_clear_error, said
+    assert said.is_one_clear_error(), said
     assert "leads out of the package" in said.stderr
 
 
@@ -382,6 +382,6 @@ def test_json_on_stdout_is_plain_ascii(folder: Path, name: bytes, convert: Conve
 def test_names_of_files_cannot_look_like_two_errors(convert: Convert, tmp_path: Path) -> None:
     for name in (EVIL, EVIL + ".onnx", EVIL + ".wav", "\udcff"):
         for words in (["check"], ["inspect"], ["compare", tmp_path], ["recipe", "pann", "--checkpoint"]):
-            assert convert(*words, tmp_path / name).is_one_clear_error
+            assert convert(*words, tmp_path / name).is_one_clear_error()
     (tmp_path / EVIL).write_bytes(b"")
-    assert convert("recipe", "pann", "--checkpoint", tmp_path / EVIL).is_one_clear_error
+    assert convert("recipe", "pann", "--checkpoint", tmp_path / EVIL).is_one_clear_error()

@@ -1,7 +1,6 @@
 """Models that kill, stall or starve what runs them: each fails checks of its own, and the others go on."""
 
 import json
-import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -583,11 +582,6 @@ def limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def _peak() -> int:
-    """The most memory that any process had which this one has started and seen end, in kilobytes."""
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-
-
 def checked(path: Path) -> list[Check]:
     """What `convert check` says of the file, in both runtimes, where y should be -x."""
     artifact = Artifact("onnx", "x", "fp32", None, {"opset": 17})
@@ -599,7 +593,7 @@ def checked(path: Path) -> list[Check]:
 def test_a_hostile_model_fails_its_own_checks_alone(tmp_path: Path, name: str) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(MODELS[name]())
-    started, before = time.monotonic(), _peak()
+    started = time.monotonic()
     checks = checked(path)
     assert time.monotonic() - started < 20
     assert exit_code(checks) == 1, checks
@@ -608,7 +602,6 @@ def test_a_hostile_model_fails_its_own_checks_alone(tmp_path: Path, name: str) -
     for check in checks:
         assert "Traceback" not in check.message
         assert check.status != "failed" or check.message
-    assert _peak() in (before, min(_peak(), 1_500_000))
     # Nothing is left beside it, a core dump least of all.
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.onnx"]
 
