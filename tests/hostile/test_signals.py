@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,42 @@ def test_a_signal_raises_within_and_not_after() -> None:
         assert came == [number]
         assert signals.told(caught.value)[0] == 128 + number
     assert [signal.getsignal(number) for number in ENDING] == before
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_that_is_held_comes_at_the_end(number: int) -> None:
+    done = []
+    before = [signal.getsignal(number) for number in ENDING]
+    with signals.raised() as came, pytest.raises(signals.Interrupted), signals.held():
+        signal.raise_signal(number)
+        with signals.held():
+            signal.raise_signal(number)
+        done.append(number)
+    assert (done, came) == ([number], [number])
+    with signals.raised() as came, pytest.raises(signals.Interrupted), signals.held():
+        signal.raise_signal(number)
+        raise OSError("which the signal goes before")
+    assert [signal.getsignal(number) for number in ENDING] == before
+
+
+def test_what_is_ignored_or_of_another_thread_is_not_held() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.held():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    entered = []
+
+    def enter() -> None:
+        with signals.held():
+            entered.append(signal.getsignal(signal.SIGINT))
+
+    handler = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert entered == [handler]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")

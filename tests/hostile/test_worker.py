@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recipes.base import limits, worker_process
+from recipes.base import limits, shared_memory, worker_process
 from recipes.base.errors import UserError
-from recipes.base.worker import Worker, WorkerError, WorkerTimeoutError
+from recipes.base.worker import Worker, WorkerBugError, WorkerDiedError, WorkerError, _Started
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,6 +47,10 @@ def _refuse() -> None:
 
 def _break() -> None:
     raise KeyError("what")
+
+
+def _lack() -> None:
+    raise PermissionError(13, "Permission denied", "x")
 
 
 def _signal(number: int) -> None:
@@ -113,7 +117,7 @@ def test_values_and_arrays_come_back_as_they_are(needs: tuple[str, ...]) -> None
 def test_a_fresh_interpreter_answers_too() -> None:
     with Worker() as worker:
         assert worker.call(json.loads, "[1, 2]", returns=list[int]) == [1, 2]
-        with pytest.raises(WorkerError, match="failed: JSONDecodeError: Expecting value"):
+        with pytest.raises(WorkerBugError, match="^JSONDecodeError: Expecting value"):
             worker.call(json.loads, "nonsense", returns=list[int])
         assert worker.starts == 1
         with pytest.raises(WorkerError, match=r"^crashed \(signal 6, SIGABRT\)"):
@@ -147,11 +151,9 @@ def test_a_fresh_interpreter_takes_nothing_from_the_current_folder(
             r"^crashed \(signal 6, SIGABRT\): no such size$",
         ),
         (_leave, (), "^ended with exit code 3$"),
-        (_break, (), "^failed: KeyError: 'what'$"),
-        (_recurse, (), "^failed: RecursionError: maximum recursion depth"),
+        (_lack, (), r"^failed: \[Errno 13\] Permission denied: 'x'$"),
         (_take, (50,), "^needs more than 8 GB of memory; SOUNDPORT_MEMORY, in GB, gives it more$"),
         (_take, (1.1,), "^answers with more than 1 GB; SOUNDPORT_MEMORY, in GB, gives it more$"),
-        (_objects, (), "^failed: "),
     ],
 )
 def test_what_goes_wrong_is_one_error_and_the_next_call_works(
@@ -166,6 +168,51 @@ def test_what_goes_wrong_is_one_error_and_the_next_call_works(
 
 
 @pytest.mark.parametrize("needs", [FORKED])
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (_break, "^KeyError: 'what'"),
+        (_recurse, "^RecursionError: maximum recursion depth"),
+        (_objects, "^TypeError: Cannot change data-type"),
+    ],
+)
+def test_what_nobody_foresaw_is_our_fault_and_no_files(
+    needs: tuple[str, ...], function: Callable[..., Any], told: str
+) -> None:
+    with Worker(needs) as worker:
+        with pytest.raises(WorkerBugError, match=told) as caught:
+            worker.call(function)
+        assert not isinstance(caught.value, WorkerError)
+        assert f"in {function.__name__}\n" in caught.value.__notes__[0] or function is _objects
+        assert worker.call(_sleep, 0, returns=int) != os.getpid()
+        assert worker.starts == 1
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_a_fault_of_ours_in_a_worker_ends_a_command_with_70(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, debug: str
+) -> None:
+    from convert import cli
+    from recipes.base import checkpoint
+
+    monkeypatch.setattr(checkpoint, "read", lambda *_: {}["what"])
+    monkeypatch.setenv("SOUNDPORT_DEBUG", debug)
+    monkeypatch.setattr("sys.argv", ["convert", "recipe", "mn04_as", "--checkpoint", "it.pt", "-o", "made"])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "it.pt").touch()
+    with pytest.raises(SystemExit) as caught:
+        cli.run_app()
+    assert caught.value.code == 70
+    said = capsys.readouterr().err
+    # Both tracebacks: that of the command, and that of the worker.
+    assert said.count("Traceback (most recent call last)") >= (2 if debug else 0)
+    if not debug:
+        (line,) = said.splitlines()
+        assert line.startswith("error: WorkerBugError: KeyError: 'what'; this is a bug in soundport; run with SOUNDPORT")
+    assert [path.name for path in tmp_path.iterdir()] == ["it.pt"]
+
+
+@pytest.mark.parametrize("needs", [FORKED])
 def test_errors_that_are_expected_come_as_they_are(needs: tuple[str, ...]) -> None:
     with Worker(needs) as worker, pytest.raises(UserError, match=r"^not this$"):
         worker.call(_refuse, raises=(UserError,))
@@ -175,7 +222,7 @@ def test_errors_that_are_expected_come_as_they_are(needs: tuple[str, ...]) -> No
 def test_what_takes_too_long_is_ended(needs: tuple[str, ...]) -> None:
     with Worker(needs) as worker:
         process = worker.call(_sleep, 0, returns=int)
-        with limits.time_limit(0.2), pytest.raises(WorkerTimeoutError, match=r"^took more than 0.2 s and was ended"):
+        with limits.time_limit(0.2), pytest.raises(WorkerDiedError, match=r"^took more than 0.2 s and was ended"):
             worker.call(_sleep, 60)
         assert not _lives(process)
 
@@ -200,17 +247,26 @@ def test_an_answer_of_another_type_is_refused(needs: tuple[str, ...]) -> None:
     [
         b"[" * 100_000,
         b"\xff",
-        b'{"arrays": [["x", "|O", [1]]]}',
-        b'{"arrays": [["x", "<f4", [-1]]]}',
-        b'{"arrays": [["x", "<f4", ["1"]]]}',
+        b"[]",
+        b'{"error": 1}',
+        b'{"error": ["a", "b", 3]}',
+        b'{"arrays": 1}',
+        b'{"arrays": [["x", "|O", [1], 0]]}',
+        b'{"arrays": [["x", "<f4", [-1], 0]]}',
+        b'{"arrays": [["x", "<f4", ["1"], 0]]}',
         b'{"arrays": [["x"]]}',
-        b'{"arrays": [["x", "V1000000000", [1000000000]]]}',
-        b'{"arrays": [["x", "<f8", [1000000000, 1000000000]]]}',
+        b'{"arrays": [["x", "V1000000000", [1000000000], null]]}',
+        b'{"arrays": [["x", "<f8", [1000000000, 1000000000], null]]}',
+        b'{"arrays": [["x", "<f8", [1], -8]]}',
+        b'{"arrays": [["x", "<f8", [1], 67108860]]}',
+        b'{"arrays": [["x", "<f8", [1], 0.0]]}',
+        b'{"arrays": [["x", "<f8", [1], "0"]]}',
+        b'{"arrays": [["x", "<f8", [1], 1180591620717411303424]]}',
     ],
 )
 def test_an_answer_that_lies_is_refused(monkeypatch: pytest.MonkeyPatch, header: bytes) -> None:
     """As native code that a file has taken over could give it."""
-    monkeypatch.setattr(worker_process, "_encoded", lambda _: (header, []))
+    monkeypatch.setattr(worker_process, "_encoded", lambda *_: (header, []))
     with Worker(("numpy",)) as worker, pytest.raises(WorkerError, match=r"nobody can read|answers with more than"):
         worker.call(_sleep, 0, returns=int)
 
@@ -222,9 +278,8 @@ def test_an_answer_that_lies_is_refused(monkeypatch: pytest.MonkeyPatch, header:
         (lambda *_: os.abort(), r"crashed \(signal 6, SIGABRT\)"),
         (lambda *_: time.sleep(60), "took more than 0.5 s"),
         (lambda *_: bytearray(10**11), "needs more than 8 GB of memory"),
-        (lambda *_: 1 / 0, "failed: ZeroDivisionError"),
     ],
-    ids=["crash", "time", "memory", "bug"],
+    ids=["crash", "time", "memory"],
 )
 def test_a_checkpoint_that_kills_its_reader_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kill: Callable[..., Any], told: str
@@ -243,6 +298,86 @@ def test_a_limit_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, given:
         worker.call(_sleep, 0)
     with pytest.raises(UserError, match="--timeout 0: give a number of seconds"), limits.time_limit(0):
         pass
+
+
+@pytest.mark.parametrize("megabytes", [1, 31, 33, 100])
+def test_arrays_come_through_shared_memory_and_where_that_is_full_through_the_pipe(megabytes: int) -> None:
+    """Several, of which some find room and others do not; and what was answered stays as it was."""
+    array = np.random.default_rng(megabytes).integers(0, 255, megabytes * 10**6 // 3, np.uint8)
+    arrays = {"a": array, "b": array[::-1], "c": array.reshape(1, -1).T, "d": array[:0]}
+    with Worker(("numpy",)) as worker:
+        for _ in range(2):
+            found = worker.call(_same, arrays)
+            kept = {name: value.copy() for name, value in found.items()}
+            worker.call(_same, {"a": array + 1})
+            for name, value in arrays.items():
+                np.testing.assert_array_equal(found[name], value)
+                np.testing.assert_array_equal(found[name], kept[name])
+        assert worker.starts == 1
+
+
+def test_nobody_can_take_the_shared_memory_away() -> None:
+    end = shared_memory.made()
+    if end is None:
+        pytest.skip("needs memory that several processes share")
+    for size in (0, shared_memory.SIZE // 2, shared_memory.SIZE * 2):
+        with pytest.raises(PermissionError):
+            os.ftruncate(end, size)
+    os.close(end)
+
+
+def test_without_shared_memory_all_goes_through_the_pipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_memory, "made", lambda: None)
+    arrays = {"x": np.arange(10**6), "y": np.zeros(0)}
+    for needs in ((), ("numpy",)):
+        with Worker(needs) as worker:
+            assert worker.call(json.loads, "[1]", returns=list[int]) == [1]
+            if needs:
+                assert worker.call(_same, arrays)["x"].tobytes() == arrays["x"].tobytes()
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_interruption_while_a_worker_is_ended_ends_nothing_twice(
+    monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Its number and its pipes may be another's by then."""
+    end, ended = _Started.end, []
+
+    def interrupted(self: _Started) -> int:
+        ended.append(self.process.pid)
+        if moment == "after" or len(ended) > 1:
+            end(self)
+        if len(ended) == 1:
+            raise KeyboardInterrupt
+        return 0
+
+    monkeypatch.setattr(_Started, "end", interrupted)
+    with Worker(("numpy",)) as worker:
+        first = worker.call(_sleep, 0, returns=int)
+        with pytest.raises(KeyboardInterrupt):
+            worker.close()
+        assert not worker.alive
+        assert _lives(first) == (moment == "before")
+        second = worker.call(_sleep, 0, returns=int)
+    assert ended == [first, second]
+    if moment == "before":
+        os.kill(first, signal.SIGKILL)
+        os.waitpid(first, 0)
+
+
+def test_an_interruption_while_a_worker_dies_ends_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    end, ended = _Started.end, []
+
+    def interrupted(self: _Started) -> int:
+        ended.append(self.process.pid)
+        end(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_Started, "end", interrupted)
+    with pytest.raises(KeyboardInterrupt), Worker(("numpy",)) as worker:
+        first = worker.call(_sleep, 0, returns=int)
+        worker.call(os.abort)
+    assert ended == [first]
 
 
 @pytest.mark.parametrize("needs", [FORKED])
