@@ -185,7 +185,7 @@ def _remove_abandoned(target: Path) -> None:
 
 
 def _clear(place: Path, target: Path) -> None:
-    """Removes the hidden folder, and never the only whole one: the old one first goes back where nothing replaced it."""
+    """Removes the hidden folder; the old one in it first goes back where nothing has replaced it."""
     if (place / _OLD).is_dir() and not target.exists():
         try:
             (place / _OLD).rename(target)

@@ -31,7 +31,7 @@ class TooMuchError(Exception):
 
 
 def request(call: tuple[Callable[..., Any], tuple[Any, ...]], half: Half) -> bytes:
-    """A function and its arguments as the worker reads them, arrays in the shared memory for as long as there is room."""
+    """A function and its arguments as the worker reads them; arrays lie in the shared memory while there is room."""
     places: list[tuple[int, int]] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -61,8 +61,8 @@ def write(end: int, content: bytes, deadline: float) -> None:
 def answer(end: int, room: mmap.mmap | None, most: int, deadline: float) -> tuple[dict[str, Any], Arrays]:
     """A whole answer of at most so many bytes: what it says, and its arrays, out of `room` or as they follow.
 
-    It says a `value`, or an `error`: the exception's name, its message and its traceback. Raises EOFError where it ends, TimeoutError, TooMuchError, and for what is no answer ValueError, TypeError or
-    RecursionError.
+    It says a `value`, or an `error`: the exception's name, its message and its traceback. Raises EOFError where it ends,
+    TimeoutError, TooMuchError, and for what is no answer ValueError, TypeError or RecursionError.
     """
     (size,) = HEAD.unpack(_read(end, HEAD.size, deadline))
     if size > most:

@@ -103,15 +103,22 @@ def test_a_signal_raises_within_and_not_after() -> None:
 def test_a_signal_that_is_held_comes_at_the_end(number: int) -> None:
     done = []
     before = [signal.getsignal(number) for number in ENDING]
-    with signals.raised() as came, pytest.raises(signals.Interrupted), signals.held():
-        signal.raise_signal(number)
+
+    def work(error: Exception | None = None) -> None:
         with signals.held():
             signal.raise_signal(number)
-        done.append(number)
-    assert (done, came) == ([number], [number])
-    with signals.raised() as came, pytest.raises(signals.Interrupted), signals.held():
-        signal.raise_signal(number)
-        raise OSError("which the signal goes before")
+            with signals.held():
+                signal.raise_signal(number)
+            done.append(number)
+            if error:
+                raise error
+
+    with signals.raised() as came:
+        with pytest.raises(signals.Interrupted):
+            work()
+        assert (done, came) == ([number], [number])
+        with pytest.raises(signals.Interrupted):
+            work(OSError("which the signal goes before"))
     assert [signal.getsignal(number) for number in ENDING] == before
 
 

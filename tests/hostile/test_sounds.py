@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import time
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from recipes.base import audio
+from recipes.base import audio, limits
 from recipes.base.errors import UserError
 from recipes.base.shown import shown
 from validators.dumps import numpy_file
@@ -120,6 +121,23 @@ def test_a_number_of_channels_that_no_file_has(channels: int, tmp_path: Path) ->
 def test_what_is_no_sound(write: Callable[[Path], object], tmp_path: Path) -> None:
     write(tmp_path / "it.wav")
     refusal(tmp_path / "it.wav")
+
+
+@pytest.mark.parametrize(
+    ("kill", "told"),
+    [
+        (lambda *_, **__: os.abort(), r"what decodes it crashed \(signal 6, SIGABRT\); convert it"),
+        (lambda *_, **__: time.sleep(60), "what decodes it took more than 0.3 s and was ended"),
+    ],
+    ids=["crash", "time"],
+)
+def test_a_sound_that_kills_its_decoder_is_refused(
+    kill: Callable[..., object], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(soundfile.SoundFile, "read", kill)
+    wav(tmp_path / "it.wav", ONE)
+    with limits.time_limit(0.3), pytest.raises(UserError, match=told):
+        audio.read(tmp_path / "it.wav", RATE)
 
 
 def test_what_decoders_say_stays_unsaid(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
