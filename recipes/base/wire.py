@@ -61,7 +61,7 @@ def write(end: int, content: bytes, deadline: float) -> None:
 def answer(end: int, room: mmap.mmap | None, most: int, deadline: float) -> tuple[dict[str, Any], Arrays]:
     """A whole answer of at most so many bytes: what it says, and its arrays, out of `room` or as they follow.
 
-    It says a `value`, or an `error`: the exception's name, its message and its traceback. Raises EOFError where it ends,
+    It says a `value`, or an `error`: name, message and traceback of the exception. Raises EOFError where it ends,
     TimeoutError, TooMuchError, and for what is no answer ValueError, TypeError or RecursionError.
     """
     (size,) = HEAD.unpack(_read(end, HEAD.size, deadline))

@@ -72,7 +72,7 @@ class _Fork:
 
 @dataclass(frozen=True)
 class _Started:
-    """A process, this side of its pipes, and what it shares; it ends when `life` is closed, with this one at the latest.
+    """A process, this side of its pipes, and what they share; it ends when `life` is closed, at the latest with us.
 
     `room` is the whole of the shared memory, where there is one, and `asked` the half for calls.
     """
