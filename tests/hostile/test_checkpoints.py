@@ -9,6 +9,7 @@ import struct
 import warnings
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,13 @@ def refusal(path: Path) -> str:
     return said
 
 
-@pytest.fixture(params=["zip", "legacy"])
+FORMS: dict[str, Callable[[Path, bytes], Path]] = {"zip": zipped, "legacy": legacy}
+
+
+@pytest.fixture(params=FORMS)
 def saved(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[bytes], Path]:
     """`saved(pickle)`: a file of either format with that pickle and one storage of four floats, `0`."""
-    write = zipped if request.param == "zip" else legacy
-    return lambda content: write(tmp_path / "it.pt", content)
+    return lambda content: FORMS[request.param](tmp_path / "it.pt", content)
 
 
 def test_what_is_made_byte_by_byte_is_what_pytorch_reads(saved: Callable[[bytes], Path]) -> None:
@@ -489,3 +492,20 @@ def test_whole_numbers_are_no_weights(tiny_model: Any) -> None:
 def test_no_more_opcodes_than_a_checkpoint_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(pickled, "_MOST_OPCODES", 40)
     refusal(zipped(tmp_path / "it.pt", state(a=tensor(), b=tensor())))
+
+
+# Through the command itself: all in `make test-all`, and some of them always.
+_FILES: dict[str, Make] = {
+    **{f"{form}, {name}": partial(write, pickle=PICKLES[name]) for name in PICKLES for form, write in FORMS.items()},
+    **CONTAINERS,
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if index % 16 else ()) for index, name in enumerate(_FILES)]
+)
+def test_the_command_refuses_it_and_leaves_nothing(name: str, refused: Callable[..., str], tmp_path: Path) -> None:
+    path = tmp_path / "it.pt"
+    _FILES[name](path)
+    assert str(path) in refused("recipe", "mn04_as", "--checkpoint", path, "-o", tmp_path / "made")
+    assert sorted(found.name for found in tmp_path.iterdir() if not found.name.startswith("it")) == []

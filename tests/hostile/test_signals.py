@@ -61,20 +61,23 @@ def _digest(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_a_signal_ends_a_command_in_one_line_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    with _started("recipe", "eat_s_esc50", "--weights", "synthetic", "-o", tmp_path / "made", "-v") as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        while not (line := process.stderr.readline()).startswith("reference: "):
-            assert line, "it ended before the export began"
-        process.send_signal(number)
-        rest = process.stderr.read()
-        assert process.stdout.read() == ""
+def test_a_signal_ends_a_command_in_one_line_and_leaves_nothing(
+    tmp_path: Path, commands: Any, number: signal.Signals
+) -> None:
+    def send(running: Any) -> None:
+        deadline = time.monotonic() + 20
+        while "reference: " not in running.stderr.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(running.process, number)
+
+    ended = commands.run_until(send, "recipe", "eat_s_esc50", "--weights", "synthetic", "-o", tmp_path / "made", "-v")
     # Python ends by SIGINT itself where it came amid an exec() of text.
-    assert process.returncode in (128 + number, -signal.SIGINT)
+    assert ended.exit_code in (128 + number, -signal.SIGINT)
     what = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
-    assert rest.splitlines()[-1] == f"error: {what}; nothing half-written is left"
-    assert "Traceback" not in rest
+    assert ended.stderr.splitlines()[-1] == f"error: {what}; nothing half-written is left"
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
     assert list(tmp_path.iterdir()) == []
 
 
