@@ -66,12 +66,12 @@ def test_a_signal_ends_a_command_in_one_line_and_leaves_nothing(
 ) -> None:
     def send(running: Any) -> None:
         deadline = time.monotonic() + 20
-        while "reference: " not in running.stderr.read_text():
+        while "checkpoint: " not in running.stderr.read_text():
             assert time.monotonic() < deadline
             time.sleep(0.01)
         os.kill(running.process, number)
 
-    ended = commands.run_until(send, "recipe", "eat_s_esc50", "--weights", "synthetic", "-o", tmp_path / "made", "-v")
+    ended = commands.run_until(send, "recipe", "mn04_as", "--weights", "synthetic", "-o", tmp_path / "made", "-v")
     # Python ends by SIGINT itself where it came amid an exec() of text.
     assert ended.exit_code in (128 + number, -signal.SIGINT)
     what = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
