@@ -126,6 +126,11 @@ class Worker:
         ended = self._finalizer is None or not self._finalizer.alive
         return self._started is not None and not ended and self._started.owner == os.getpid()
 
+    def start(self) -> None:
+        """Start the process now, and not at the first call: a fork is of the thread that asks for it."""
+        with self._lock:
+            self._alive()
+
     def close(self) -> None:
         """End the process; a later call starts another."""
         if self._finalizer is not None:
