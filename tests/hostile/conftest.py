@@ -21,23 +21,31 @@ _MOST_SECONDS = 20
 
 
 @pytest.fixture
-def bounded() -> Iterator[None]:
-    """More memory than 1.5 GB is refused, which is an error of the test, and so is more time than 20 s."""
+def bounded_memory() -> Iterator[None]:
+    """More memory than 1.5 GB is refused, which is an error of the test."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + _MOST_BYTES, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.fixture
+def bounded(bounded_memory: None) -> Iterator[None]:
+    """Neither more memory than that, nor more time than 20 s."""
 
     def stop(*_: object) -> None:
         raise TimeoutError(f"not done after {_MOST_SECONDS} s")
 
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     handler = signal.signal(signal.SIGALRM, stop)
-    resource.setrlimit(resource.RLIMIT_AS, (used + _MOST_BYTES, before[1]))
     signal.alarm(_MOST_SECONDS)
     try:
         yield
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, handler)
-        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @pytest.fixture

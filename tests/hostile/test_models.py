@@ -1,6 +1,5 @@
 """Models that kill, stall or starve what runs them: each fails checks of its own, and the others go on."""
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from convert.targets import named
 from convert.verify import check_artifact
 from recipes.base import limits
 from recipes.base.spec import Input, Output, Tolerance
+from tests.hostile.models import FACTS
 from validators.results import Check, exit_code
 from validators.values import Case
 
@@ -23,22 +23,6 @@ X = np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 8)
 INPUT = Input("x", ("batch", "samples"), "what is fed", least=1, default=8, most=64)
 _NEAR = Tolerance(1e-4, 0, "small sums of a few numbers")
 OUTPUT = Output("y", ("batch", 8), "feature", "what comes", dict.fromkeys(("fp32", "mixed", "fp16"), _NEAR))
-
-FACTS = {
-    "model_type": "pann",
-    "variant": "none",
-    "weights": "synthetic",
-    "checkpoint_sha256": "0" * 64,
-    "sample_rate": "32000",
-    "least_size": "1",
-    "scores": "y",
-    "scores_kind": "logit",
-    "labels": json.dumps([f"class {number}" for number in range(8)]),
-    "author": "nobody",
-    "license": "none",
-    "source": "none",
-    "version": "0",
-}
 
 Model = Callable[[], bytes]
 MODELS: dict[str, Model] = {}
