@@ -1,5 +1,6 @@
 """Checkpoints that would run something, take all memory or all time, or give numbers that are not the file's."""
 
+import gc
 import io
 import os
 import pickle
@@ -8,7 +9,7 @@ import shutil
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import torch
 from recipes.base import checkpoint, pickled
 from recipes.base.errors import UserError
 from recipes.base.shown import shown
+from tests.hostile.cases import some
 from tests.hostile.pickles import (
     EMPTY,
     FLOATS,
@@ -192,6 +194,16 @@ PICKLES: dict[str, bytes] = {
 }
 
 
+@pytest.fixture
+def as_the_command() -> Iterator[None]:
+    """Python looks for garbage as seldom as there: among a million small objects that takes most of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 50)
+    yield
+    gc.set_threshold(*before)
+
+
+@pytest.mark.usefixtures("as_the_command")
 @pytest.mark.parametrize("name", PICKLES)
 def test_a_pickle_that_is_refused(name: str, saved: Callable[[bytes], Path]) -> None:
     refusal(saved(PICKLES[name]))
@@ -501,9 +513,7 @@ _FILES: dict[str, Make] = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if index % 16 else ()) for index, name in enumerate(_FILES)]
-)
+@pytest.mark.parametrize("name", some(_FILES, 16))
 def test_the_command_refuses_it_and_leaves_nothing(name: str, refused: Callable[..., str], tmp_path: Path) -> None:
     path = tmp_path / "it.pt"
     _FILES[name](path)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 from recipes.base import limits, shared_memory, worker_process
 from recipes.base.errors import UserError
 from recipes.base.worker import Worker, WorkerBugError, WorkerDiedError, WorkerError, _Started
+from validators.runners.runner import Runner, RunnerError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -152,13 +153,18 @@ def test_a_fresh_interpreter_takes_nothing_from_the_current_folder(
         ),
         (_leave, (), "^ended with exit code 3$"),
         (_lack, (), r"^failed: \[Errno 13\] Permission denied: 'x'$"),
-        (_take, (50,), "^needs more than 8 GB of memory; SOUNDPORT_MEMORY, in GB, gives it more$"),
-        (_take, (1.1,), "^answers with more than 1 GB; SOUNDPORT_MEMORY, in GB, gives it more$"),
+        (_take, (50,), "^needs more than 2 GB of memory; SOUNDPORT_MEMORY, in GB, gives it more$"),
+        (_take, (0.3,), "^answers with more than 0.25 GB; SOUNDPORT_MEMORY, in GB, gives it more$"),
     ],
 )
 def test_what_goes_wrong_is_one_error_and_the_next_call_works(
-    needs: tuple[str, ...], function: Callable[..., Any], arguments: tuple[Any, ...], told: str
+    monkeypatch: pytest.MonkeyPatch,
+    needs: tuple[str, ...],
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    told: str,
 ) -> None:
+    monkeypatch.setenv(limits.MEMORY, "2")
     with Worker(needs) as worker:
         with pytest.raises(WorkerError) as caught:
             worker.call(function, *arguments)
@@ -229,6 +235,49 @@ def test_what_takes_too_long_is_ended(needs: tuple[str, ...]) -> None:
         assert not _lives(process)
 
 
+@pytest.mark.parametrize("dies", ["crash", "time"])
+def test_a_runtime_that_died_twice_on_a_file_is_not_asked_again(monkeypatch: pytest.MonkeyPatch, dies: str) -> None:
+    """What it is fed decides: a crash and a timeout count, and what is merely refused does not."""
+    from validators.runners import isolated
+
+    asked = []
+
+    def open_(_: Path) -> Runner:
+        def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            if inputs["x"][0] == 2:
+                raise RunnerError("refused")
+            if inputs["x"][0]:
+                os.abort() if dies == "crash" else time.sleep(60)
+            return {"y": inputs["x"]}
+
+        return Runner("it", (), (), {}, run)
+
+    call = Worker.call
+
+    def counted(self: Worker, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        asked.append(function.__name__)
+        return call(self, function, *arguments, **named)
+
+    monkeypatch.setattr(sys.modules[__name__], "opener", open_, raising=False)
+    monkeypatch.setattr(Worker, "call", counted)
+    with Worker(("numpy",)) as worker, limits.time_limit(0.3):
+        runner = isolated.opened("it", f"{__name__}:opener", Path("it.onnx"), worker)
+        said = []
+        for kind in (0, 2, 2, 1, 0, 1, 0, 1, 0):
+            try:
+                runner.run({"x": np.array([kind])})
+                said.append("")
+            except RunnerError as error:
+                said.append(str(error))
+    died = r"it crashed \(signal 6, SIGABRT\)" if dies == "crash" else "it took more than 0.3 s and was ended"
+    assert said[:3] == ["", "refused", "refused"]
+    assert re.match(died, said[3])
+    assert said[4] == ""
+    assert re.match(died, said[5])
+    assert all(re.match(f"not run, since it died 2 times on this file: {died}", late) for late in said[6:])
+    assert asked == ["_open", *["_run"] * 4, "_open", "_run", "_run"]
+
+
 @pytest.mark.parametrize("needs", [FORKED])
 def test_what_it_prints_goes_nowhere_and_stops_nothing(
     needs: tuple[str, ...], capfd: pytest.CaptureFixture[str]
@@ -279,7 +328,7 @@ def test_an_answer_that_lies_is_refused(monkeypatch: pytest.MonkeyPatch, header:
     [
         (lambda *_: os.abort(), r"crashed \(signal 6, SIGABRT\)"),
         (lambda *_: time.sleep(60), "took more than 0.5 s"),
-        (lambda *_: bytearray(10**11), "needs more than 8 GB of memory"),
+        (lambda *_: bytearray(10**11), "needs more than 2 GB of memory"),
     ],
     ids=["crash", "time", "memory"],
 )
@@ -289,8 +338,24 @@ def test_a_checkpoint_that_kills_its_reader_is_refused(
     from recipes.base import checkpoint, weights
 
     monkeypatch.setattr(checkpoint, "read", kill)
+    monkeypatch.setenv(limits.MEMORY, "2")
     with limits.time_limit(0.5), pytest.raises(UserError, match=f"mine.pth: what reads it {told}"):
         weights.read(tmp_path / "mine.pth")
+
+
+@pytest.mark.parametrize(("installed", "gigabytes"), [(64, 8), (16, 8), (4, 2), (0.5, 0.25)])
+def test_a_worker_may_take_8_gb_or_half_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch, installed: float, gigabytes: float
+) -> None:
+    monkeypatch.delenv(limits.MEMORY, raising=False)
+    monkeypatch.setattr(limits, "_installed", lambda: round(installed * 1e9))
+    assert limits.memory() == gigabytes * 1e9
+    monkeypatch.setenv(limits.MEMORY, "12.5")
+    assert limits.memory() == 12.5e9
+
+
+def test_the_machines_memory_is_known() -> None:
+    assert 10**8 < limits._installed() < 10**14
 
 
 @pytest.mark.parametrize("given", ["much", "0", "-1", "nan", "inf"])
@@ -302,7 +367,7 @@ def test_a_limit_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, given:
         pass
 
 
-@pytest.mark.parametrize("megabytes", [1, 31, 33, 100])
+@pytest.mark.parametrize("megabytes", [1, 31, 33, 60])
 def test_arrays_come_through_shared_memory_and_where_that_is_full_through_the_pipe(megabytes: int) -> None:
     """Several, of which some find room and others do not; and what was answered stays as it was."""
     array = np.random.default_rng(megabytes).integers(0, 255, megabytes * 10**6 // 3, np.uint8)
