@@ -15,9 +15,21 @@ from typing import Any
 
 import pytest
 
+from tests.hostile.page import page
+
 _ROOT = Path(__file__).resolve().parents[2]
 _MOST_BYTES = 1_500_000_000
 _MOST_SECONDS = 20
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--page", help="write what was tried to this file, in Markdown")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if path := config.getoption("--page", None):
+        reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+        Path(path).write_text(page(reports), encoding="utf-8")
 
 
 @pytest.fixture

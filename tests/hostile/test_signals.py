@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -191,10 +192,10 @@ def _ended(moment: float, number: signal.Signals, line: list[object]) -> None:
         process.wait()
 
 
-def _whole_at_any_moment(line: list[object], target: Path, new: str, most: float, moments: int) -> None:
+def _whole_at_any_moment(line: list[object], target: Path, new: str, most: float, moments: int) -> int:
     """Kills the command at random moments, and lets it run in the end; `target` is there and `new` is what it makes.
 
-    What kill -9 leaves beside it no process can clear any more; the next run does.
+    Returns how many times it was killed. What kill -9 leaves beside it the next run clears.
     """
     old = _digest(target)
     chosen = random.Random(moments)
@@ -208,9 +209,12 @@ def _whole_at_any_moment(line: list[object], target: Path, new: str, most: float
     assert subprocess.run([sys.executable, *map(str, line)], capture_output=True, cwd=ROOT).returncode == 0
     assert _digest(target) == new
     assert [path.name for path in target.parent.iterdir()] == [target.name]
+    return 3 * moments
 
 
-def test_at_any_moment_a_folder_is_whole(made_pann: Any, tmp_path: Path) -> None:
+def test_at_any_moment_a_folder_is_whole(
+    made_pann: Any, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """The writing alone, which takes a moment, at a few moments of it."""
     manifest = (made_pann.path / "manifest.json").read_text(encoding="utf-8")
     data = json.loads(manifest)
@@ -225,11 +229,13 @@ def test_at_any_moment_a_folder_is_whole(made_pann: Any, tmp_path: Path) -> None
     taken = time.monotonic() - started
     new = _digest(tmp_path / "made" / "made")
     (tmp_path / "made" / "made" / "0.txt").write_text("old")
-    _whole_at_any_moment(line, tmp_path / "made" / "made", new, taken, moments=3)
+    record_property("tried", _whole_at_any_moment(line, tmp_path / "made" / "made", new, taken, moments=3))
 
 
 @pytest.mark.slow
-def test_at_thirty_moments_a_conversion_leaves_a_folder_whole(tmp_path: Path) -> None:
+def test_at_thirty_moments_a_conversion_leaves_a_folder_whole(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     words: list[object] = ["-m", "convert", "recipe", "eat_s_esc50", "--weights", "synthetic"]
     (tmp_path / "made").mkdir()
     for target, more in ((tmp_path / "made" / "made", ["--opset", "16"]), (tmp_path / "new", [])):
@@ -238,7 +244,8 @@ def test_at_thirty_moments_a_conversion_leaves_a_folder_whole(tmp_path: Path) ->
         subprocess.run(list(map(str, line)), check=True, capture_output=True, cwd=ROOT)
         taken = time.monotonic() - started
     new = _digest(tmp_path / "new")
-    _whole_at_any_moment([*words, "-o", tmp_path / "made" / "made"], tmp_path / "made" / "made", new, taken, moments=10)
+    target = tmp_path / "made" / "made"
+    record_property("tried", _whole_at_any_moment([*words, "-o", target], target, new, taken, moments=10))
 
 
 @pytest.mark.parametrize("debug", ["", "1"])
