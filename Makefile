@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all hostile lint costs bench bench-variants clean
+.PHONY: demo test test-all readme hostile lint costs bench bench-variants clean
 
 demo: $(VENV)/demo
 	@$(BIN)/convert recipe pann --to coreml --weights synthetic
@@ -16,6 +16,10 @@ test-all: $(VENV)/test
 # All hostile files, ten minutes of fuzzing among them; writes docs/hostile.md.
 hostile: $(VENV)/test
 	$(BIN)/python -m pytest -n 2 -m "slow or not slow" tests/hostile --page docs/hostile.md
+
+# The commands that README shows, run as they stand there.
+readme: $(VENV)/test
+	$(BIN)/python -m pytest -m slow tests/test_readme.py
 
 lint: $(VENV)/test
 	$(BIN)/ruff format --check .
