@@ -26,7 +26,8 @@ from recipes.base.worker import Worker
 from validators.runners import onnxruntime, tract
 from validators.runners.runner import Runner
 
-_ROUNDS = 15
+# A start takes a while; of a run little is to be told from much.
+_STARTS, _RUNS = 15, 41
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def starts() -> list[Cost]:
             if runtime.absent() is None
         }
         contenders |= {f"start: a fork for {name}": partial(_answered, needs) for name, needs in heavy.items()}
-        return [Cost(name, median(taken)) for name, taken in measure(contenders, _ROUNDS).seconds.items()]
+        return [Cost(name, median(taken)) for name, taken in measure(contenders, _STARTS).seconds.items()]
 
 
 def runs() -> list[Cost]:
@@ -71,7 +72,7 @@ def _run(name: str, apart: Runner, here: Runner, inputs: dict[str, np.ndarray]) 
     for output, value in apart.run(inputs).items():
         assert np.array_equal(value, here.run(inputs)[output]), (name, output)
     contenders = {"worker": partial(apart.run, inputs), "here": partial(here.run, inputs)}
-    taken = measure(contenders, _ROUNDS).seconds
+    taken = measure(contenders, _RUNS).seconds
     return Cost(f"run: PANN in {name}, 10 s", median(taken["worker"]), median(taken["here"]))
 
 
