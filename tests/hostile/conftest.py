@@ -143,13 +143,19 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
 
 
 @pytest.fixture
-def refused(commands: Commands, record_property: Callable[[str, object], None]) -> Callable[..., str]:
+def noted(request: pytest.FixtureRequest) -> Callable[[str, object], None]:
+    """`noted(name, value)`: for the page that `--page` asks for."""
+    return lambda name, value: request.node.user_properties.append((name, value))
+
+
+@pytest.fixture
+def refused(commands: Commands, noted: Callable[[str, object], None]) -> Callable[..., str]:
     """`refused("run", ...)`: what the command says, in one clear line, within 20 s and 1.5 GB, with exit code 2."""
 
     def run(*words: object) -> str:
         ended = commands.run(*words)
-        record_property("seconds", ended.seconds)
-        record_property("peak", ended.peak)
+        noted("seconds", ended.seconds)
+        noted("peak", ended.peak)
         assert (ended.exit_code, ended.stdout) == (2, ""), ended
         (line,) = ended.stderr.splitlines()
         assert line.startswith("error: ")

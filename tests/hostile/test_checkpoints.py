@@ -469,15 +469,13 @@ def test_a_published_name_and_size_with_another_checksum_is_refused(
     assert not (tmp_path / "made").exists()
 
 
-def test_a_flipped_bit_is_refused_or_changes_nothing(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path, noted: Callable[[str, object], None]) -> None:
     stream = io.BytesIO()
     state = {"layer.weight": torch.arange(60.0).reshape(6, 10), "layer.bias": torch.ones(6), "steps": torch.tensor(7)}
     torch.save(state, stream)
     whole, path, chance = stream.getvalue(), tmp_path / "it.pt", random.Random(0)
     refused, tried = 0, 600
-    record_property("tried", tried)
+    noted("tried", tried)
     for _ in range(tried):
         damaged = bytearray(whole)
         damaged[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)

@@ -47,7 +47,7 @@ EDITS = st.lists(st.tuples(_PLACE, st.integers(0, 40), st.binary(max_size=12)), 
 
 # Seconds of each kind; without any, a few examples, and the same ones every time.
 ALWAYS, AT_LENGTH = 0.0, 45.0
-_FEW, _ROUND = 8, 100
+_FEW, _ROUND = 5, 100
 
 
 @dataclass
@@ -79,10 +79,10 @@ class Fuzz:
 
 
 @pytest.fixture(params=[ALWAYS, pytest.param(AT_LENGTH, marks=pytest.mark.slow)], ids=["always", "at-length"])
-def fuzz(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Iterator[Fuzz]:
+def fuzz(request: pytest.FixtureRequest, noted: Callable[[str, object], None]) -> Iterator[Fuzz]:
     fuzzing = Fuzz(request.param)
     yield fuzzing
-    record_property("tried", fuzzing.tried)
+    noted("tried", fuzzing.tried)
 
 
 def edited(content: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:

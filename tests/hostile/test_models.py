@@ -12,9 +12,10 @@ from onnx import TensorProto, helper
 
 from convert.manifest import Artifact
 from convert.targets import named
-from convert.verify import check_artifact
+from convert.verify import check_in
 from recipes.base import limits
 from recipes.base.spec import Input, Output, Tolerance
+from recipes.base.worker import Worker
 from tests.hostile.models import FACTS
 from validators.results import Check, exit_code
 from validators.values import Case
@@ -566,22 +567,29 @@ def limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def checked(path: Path) -> list[Check]:
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    """One for all of them, which is harder than one for each: what a model leaves behind is the next one's."""
+    with Worker(named("onnx").needs()) as started:
+        yield started
+
+
+def checked(worker: Worker, path: Path) -> list[Check]:
     """What `convert check` says of the file, in both runtimes, where y should be -x."""
-    artifact = Artifact("onnx", "x", "fp32", None, {"opset": 17})
-    return check_artifact(named("onnx"), path, artifact, INPUT, (OUTPUT,), [Case("a row", {"x": X}, {"y": -X})])
+    artifact, cases = Artifact("onnx", "x", "fp32", None, {"opset": 17}), [Case("a row", {"x": X}, {"y": -X})]
+    return check_in(worker, named("onnx"), path, artifact, INPUT, (OUTPUT,), cases)
 
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.usefixtures("limited")
 def test_a_hostile_model_fails_its_own_checks_alone(
-    tmp_path: Path, name: str, record_property: Callable[[str, object], None]
+    worker: Worker, tmp_path: Path, name: str, noted: Callable[[str, object], None]
 ) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(MODELS[name]())
     started = time.monotonic()
-    checks = checked(path)
-    record_property("seconds", time.monotonic() - started)
+    checks = checked(worker, path)
+    noted("seconds", time.monotonic() - started)
     assert time.monotonic() - started < 20
     assert exit_code(checks) == 1, checks
     for runtime in ("onnxruntime", "tract"):
@@ -593,8 +601,8 @@ def test_a_hostile_model_fails_its_own_checks_alone(
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.onnx"]
 
 
-def test_a_model_that_is_right_passes_between_them(tmp_path: Path) -> None:
+def test_a_model_that_is_right_passes_between_them(worker: Worker, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(_whole([_node("Neg", ["x"])]).SerializeToString())
-    values = [check for check in checked(path) if check.kind == "values"]
+    values = [check for check in checked(worker, path) if check.kind == "values"]
     assert [(check.runtime, check.status) for check in values] == [("onnxruntime", "passed"), ("tract", "passed")]

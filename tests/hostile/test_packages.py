@@ -256,7 +256,7 @@ def test_a_package_that_is_right_passes_between_them(package: Path) -> None:
 @pytest.mark.parametrize("name", CHANGES)
 @pytest.mark.usefixtures("limited")
 def test_a_hostile_package_fails_its_own_checks_alone(
-    package: Path, right: set[str], tmp_path: Path, name: str, record_property: Callable[[str, object], None]
+    package: Path, right: set[str], tmp_path: Path, name: str, noted: Callable[[str, object], None]
 ) -> None:
     path = shutil.copytree(package, tmp_path / "model.mlpackage")
     spec = ct.utils.load_spec(str(path))
@@ -266,7 +266,7 @@ def test_a_hostile_package_fails_its_own_checks_alone(
     checks = checked(path)
     with contextlib.suppress(UserError):
         inspection.text(inspection.isolated(path, False))
-    record_property("seconds", time.monotonic() - started)
+    noted("seconds", time.monotonic() - started)
     assert time.monotonic() - started < 20
     # The package that is right lacks what `convert recipe` writes, and no more.
     assert set(map(repr, checks)) - right, checks

@@ -212,9 +212,7 @@ def _whole_at_any_moment(line: list[object], target: Path, new: str, most: float
     return 3 * moments
 
 
-def test_at_any_moment_a_folder_is_whole(
-    made_pann: Any, tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_at_any_moment_a_folder_is_whole(made_pann: Any, tmp_path: Path, noted: Callable[[str, object], None]) -> None:
     """The writing alone, which takes a moment, at a few moments of it."""
     manifest = (made_pann.path / "manifest.json").read_text(encoding="utf-8")
     data = json.loads(manifest)
@@ -229,12 +227,12 @@ def test_at_any_moment_a_folder_is_whole(
     taken = time.monotonic() - started
     new = _digest(tmp_path / "made" / "made")
     (tmp_path / "made" / "made" / "0.txt").write_text("old")
-    record_property("tried", _whole_at_any_moment(line, tmp_path / "made" / "made", new, taken, moments=3))
+    noted("tried", _whole_at_any_moment(line, tmp_path / "made" / "made", new, taken, moments=3))
 
 
 @pytest.mark.slow
 def test_at_thirty_moments_a_conversion_leaves_a_folder_whole(
-    tmp_path: Path, record_property: Callable[[str, object], None]
+    tmp_path: Path, noted: Callable[[str, object], None]
 ) -> None:
     words: list[object] = ["-m", "convert", "recipe", "eat_s_esc50", "--weights", "synthetic"]
     (tmp_path / "made").mkdir()
@@ -245,7 +243,7 @@ def test_at_thirty_moments_a_conversion_leaves_a_folder_whole(
         taken = time.monotonic() - started
     new = _digest(tmp_path / "new")
     target = tmp_path / "made" / "made"
-    record_property("tried", _whole_at_any_moment([*words, "-o", target], target, new, taken, moments=10))
+    noted("tried", _whole_at_any_moment([*words, "-o", target], target, new, taken, moments=10))
 
 
 @pytest.mark.parametrize("debug", ["", "1"])

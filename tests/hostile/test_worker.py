@@ -448,6 +448,28 @@ def test_an_interruption_while_a_worker_dies_ends_nothing_twice(monkeypatch: pyt
     assert ended == [first]
 
 
+def _keep(gigabytes: float) -> int:
+    _kept.append(bytearray(round(gigabytes * 1e9)))
+    _kept[-1][::4096] = bytes(len(_kept[-1][::4096]))
+    return os.getpid()
+
+
+_kept: list[bytearray] = []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_one_that_holds_much_is_ended_and_one_that_holds_little_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Worker(("numpy",)) as worker:
+        worker.close_if_full()
+        assert worker.starts == 0
+        first = worker.call(_keep, 0.001, returns=int)
+        worker.close_if_full()
+        assert worker.call(_keep, 0.2, returns=int) == first
+        monkeypatch.setenv(limits.MEMORY, "0.8")
+        worker.close_if_full()
+        assert worker.call(_keep, 0.001, returns=int) != first
+
+
 @pytest.mark.parametrize("needs", [FORKED])
 def test_threads_wait_for_each_other(needs: tuple[str, ...]) -> None:
     results: list[bool] = []

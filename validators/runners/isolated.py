@@ -47,7 +47,7 @@ def opened(name: str, opener: str, artifact: Path, worker: Worker) -> Runner:
             raise failed(error) from error
         except RunnerError:
             # What it has left behind would count against the next runtime.
-            worker.close()
+            worker.close_if_full()
             raise
 
     face = load()
