@@ -128,12 +128,12 @@ def _finish(
 ) -> tuple[str, str, list[View]]:
     """What is computed where the result of a node is stored: its name then, `struct finish` in C with a place for the
     bias, and what it reads."""
-    name, activation, slope, add = node.output[0], "IDENTITY", "0", None
+    name, activation, slope, add = node.output[0], "RAMP", "1", None
     reader = work.sole_reader(name)
     if reader is not None and reader.op_type in _ACTIVATIONS:
         attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in reader.attribute}
-        activation = _ACTIVATIONS[reader.op_type]
-        if activation == "LEAKY_RELU":
+        activation, slope = _ACTIVATIONS[reader.op_type]
+        if reader.op_type == "LeakyRelu":
             slope = literal(attributes.get("alpha", 0.01))
         name = _taken(work, reader)
         reader = work.sole_reader(name)
@@ -146,7 +146,7 @@ def _finish(
     return name, finish, [add] if add else []
 
 
-_ACTIVATIONS = {"Relu": "RELU", "LeakyRelu": "LEAKY_RELU", "HardSwish": "HARD_SWISH"}
+_ACTIVATIONS = {"Relu": ("RAMP", "0"), "LeakyRelu": ("RAMP", ""), "HardSwish": ("HARD_SWISH", "0")}
 
 
 def _taken(work: Translation, node: onnx.NodeProto) -> str:

@@ -34,7 +34,7 @@ INLINE void PIXELS(const struct window *w, size_t top, size_t bottom, size_t lef
         float *to = out + p * w->channels;
 #if DEPTHWISE_LANES == LANES
         vector sum = sums[p];
-        activate(&sum, finish->activation, finish->slope);
+        activate(&sum, finish);
         if (add)
             sum += *(const vector *)(add + p * w->channels);
         *(vector *)to = sum;
@@ -42,7 +42,7 @@ INLINE void PIXELS(const struct window *w, size_t top, size_t bottom, size_t lef
         float values[DEPTHWISE_LANES];
         *(VECTOR *)values = sums[p];
         for (size_t c = 0; c < DEPTHWISE_LANES; c++)
-            to[c] = activated_one(values[c], finish->activation, finish->slope) + (add ? add[p * w->channels + c] : 0);
+            to[c] = activated_one(values[c], finish) + (add ? add[p * w->channels + c] : 0);
 #endif
     }
 }

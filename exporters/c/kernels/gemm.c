@@ -12,7 +12,7 @@ size_t sp_matmul_scratch(size_t depth)
 void sp_matmul(const struct simd *simd, const float *a, size_t rows, size_t a_stride, const float *b, size_t b_row,
             size_t b_column, size_t depth, size_t columns, float *out, size_t out_stride, float *scratch)
 {
-    const struct finish none = {NULL, IDENTITY, 0, NULL};
+    const struct finish none = {NULL, RAMP, 1, NULL};
     for (size_t from = 0; from < columns; from += BLOCK) {
         size_t count = columns - from < BLOCK ? columns - from : BLOCK;
         for (size_t panel = 0; panel < count; panel += PANEL) {

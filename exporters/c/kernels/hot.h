@@ -10,8 +10,6 @@
  */
 #include "kernels.h"
 
-#include <string.h>
-
 #define JOINED(a, b) a##b
 #define JOIN(a, b) JOINED(a, b)
 #define OWN(name) JOIN(JOIN(name, _), NAME)
@@ -39,52 +37,47 @@ typedef float vector;
 
 #define VECTORS (PANEL / LANES)
 
-INLINE float activated_one(float x, enum activation activation, float slope)
+/* Of one float; a NaN becomes slope * NaN, which is one. */
+INLINE float activated_one(float x, const struct finish *finish)
 {
-    switch (activation) {
-    case RELU: return x > 0 ? x : 0;
-    case LEAKY_RELU: return x > 0 ? x : slope * x;
-    case HARD_SWISH: {
-        float gate = x / 6 + 0.5f;
+    if (finish->activation == HARD_SWISH) {
+        float gate = x * (1.0f / 6) + 0.5f;
         gate = gate > 0 ? gate : 0;
         return x * (gate < 1 ? gate : 1);
     }
-    default: return x;
-    }
+    return x > 0 ? x : finish->slope * x;
 }
 
-/* A comparison of vectors gives a mask of whole lanes, by which one of two is chosen. Either keeps a NaN as 0 or as
- * itself like activated_one. */
-INLINE void activate(vector *x, enum activation activation, float slope)
-{
 #if LANES > 1
-    typedef int32_t mask __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int32_t mask __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+/* The same of a vector: a comparison gives a mask of whole lanes, by which one of two is chosen. */
+INLINE void activate(vector *x, const struct finish *finish)
+{
     const vector zero = {0};
-    switch (activation) {
-    case RELU: {
-        mask keep = *x > zero;
-        *x = (vector)((mask)*x & keep);
-        break;
-    }
-    case LEAKY_RELU: {
-        mask keep = *x > zero;
-        *x = (vector)(((mask)*x & keep) | ((mask)(*x * slope) & ~keep));
-        break;
-    }
-    case HARD_SWISH: {
+    if (finish->activation == HARD_SWISH) {
         const vector one = zero + 1.0f;
         vector gate = *x * (1.0f / 6) + 0.5f;
         gate = (vector)((mask)gate & (gate > zero));
-        mask low = gate < one;
-        gate = (vector)(((mask)gate & low) | ((mask)one & ~low));
-        *x = *x * gate;
-        break;
+        const mask low = gate < one;
+        *x *= (vector)(((mask)gate & low) | ((mask)one & ~low));
+    } else {
+        const mask keep = *x > zero;
+        *x = (vector)(((mask)*x & keep) | ((mask)(*x * finish->slope) & ~keep));
     }
-    default: break;
-    }
+}
 #else
-    *x = activated_one(*x, activation, slope);
+INLINE void activate(vector *x, const struct finish *finish)
+{
+    *x = activated_one(*x, finish);
+}
 #endif
+
+/* The last columns, which fill no panel. */
+static void store_part(const float *row, const float *add, size_t count, float *to)
+{
+    for (size_t c = 0; c < count; c++)
+        to[c] = row[c] + (add ? add[c] : 0);
 }
 
 /* The product of a few rows with a few panels, all sums in registers; `rows` and `panels` are constants. */
@@ -110,26 +103,25 @@ INLINE void tile(const float *a, size_t a_stride, const float *b, size_t depth, 
         }
     }
     UNROLL for (size_t r = 0; r < rows; r++) {
-        float *to = out + r * out_stride + column;
-        const float *add = finish->add ? finish->add + r * out_stride + column : NULL;
-        if (column + panels * PANEL <= columns) {
-            UNROLL for (size_t v = 0; v < panels * VECTORS; v++) {
-                activate(&sums[r][v], finish->activation, finish->slope);
-                if (add)
-                    sums[r][v] += *(const vector *)(add + v * LANES);
-                *(vector *)(to + v * LANES) = sums[r][v];
+        UNROLL for (size_t p = 0; p < panels; p++) {
+            const size_t at = column + p * PANEL;
+            float *to = out + r * out_stride + at;
+            const float *add = finish->add ? finish->add + r * out_stride + at : NULL;
+            vector *own = &sums[r][p * VECTORS];
+            UNROLL for (size_t v = 0; v < VECTORS; v++)
+                activate(&own[v], finish);
+            if (at + PANEL <= columns) {
+                UNROLL for (size_t v = 0; v < VECTORS; v++) {
+                    if (add)
+                        own[v] += *(const vector *)(add + v * LANES);
+                    *(vector *)(to + v * LANES) = own[v];
+                }
+            } else {
+                float row[PANEL];
+                UNROLL for (size_t v = 0; v < VECTORS; v++)
+                    *(vector *)(row + v * LANES) = own[v];
+                store_part(row, add, columns - at, to);
             }
-        } else {
-            float row[WIDE * PANEL];
-            UNROLL for (size_t v = 0; v < panels * VECTORS; v++) {
-                activate(&sums[r][v], finish->activation, finish->slope);
-                *(vector *)(row + v * LANES) = sums[r][v];
-            }
-            size_t count = columns - column;
-            if (add)
-                for (size_t c = 0; c < count; c++)
-                    row[c] += add[c];
-            memcpy(to, row, count * sizeof(float));
         }
     }
 }

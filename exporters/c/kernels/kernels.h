@@ -11,13 +11,14 @@
 
 #define PANEL 16
 
-enum activation { IDENTITY, RELU, LEAKY_RELU, HARD_SWISH };
+/* RAMP is x above zero and slope * x below: a slope of 1 changes nothing, 0 is ReLU. */
+enum activation { RAMP, HARD_SWISH };
 
 /* What becomes of a sum before it is stored: activation(sum + bias) + add. */
 struct finish {
     const float *bias; /* one a column, filled up to whole panels; NULL for none */
     enum activation activation;
-    float slope;      /* of LEAKY_RELU below zero */
+    float slope;
     const float *add; /* laid out as the output is; NULL for none */
 };
 
