@@ -54,7 +54,7 @@ _SAMPLE_OF_A_PROGRAM = """## `{file}`, a program
 {command} < sound.wav
 ```
 
-It prints the ten classes with the greatest scores; `--help` lists what else it does. Nothing is to be installed with it.
+It prints the ten classes with the greatest scores, and needs nothing else; `--help` lists what more it does.
 """
 
 _RUNNER = "validators.runners.c"
@@ -146,7 +146,11 @@ def _program(path: Path, place: str, machine: str) -> Check:
             if place == "native":
                 return Check(path.name, "", "fp32", "", "", "file", "not verified", f"{reason}, or of another machine")
             return judged(path.name, "fp32", "file", [f"{reason}; make the folder again"])
-    return check_static(path, machine) if place != "native" or sys.platform == "linux" else judged(path.name, "fp32", "file", [])
+    return (
+        check_static(path, machine)
+        if place != "native" or sys.platform == "linux"
+        else judged(path.name, "fp32", "file", [])
+    )
 
 
 def remarks(artifact: Artifact, manifest: Manifest) -> str:
@@ -179,7 +183,10 @@ TARGET = Target(
         Runtime("c", f"{_RUNNER}:open_sources", needs_compiler, runs=_is_folder),
         Runtime("native", f"{_RUNNER}:open_program", runs=lambda name: name == "tag"),
         Runtime(
-            "x86_64-linux", f"{_RUNNER}:open_x86", needs_processor("x86_64"), runs=lambda name: name == "tag-x86_64-linux-musl"
+            "x86_64-linux",
+            f"{_RUNNER}:open_x86",
+            needs_processor("x86_64"),
+            runs=lambda name: name == "tag-x86_64-linux-musl",
         ),
         Runtime(
             "aarch64-linux",

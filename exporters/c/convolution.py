@@ -12,7 +12,7 @@ from onnx import helper
 from exporters.c import pack
 from exporters.c.program import UnsupportedError, View
 from exporters.c.sizes import Size
-from exporters.c.translate import Translation, literal
+from exporters.c.translation import Translation, literal
 
 _ONE, _ZERO = Size.of(1), Size.of(0)
 _PIXELS = 2
@@ -27,7 +27,9 @@ def conv(work: Translation, node: onnx.NodeProto, attributes: dict[str, Any]) ->
     if flat:
         weights = weights[:, :, None]
     columns, channels = len(weights), weights.shape[1] * groups
-    window, out_shape = _window(work, node, attributes, weights.shape[2:], channels if channels == groups == columns else weights.shape[1])
+    window, out_shape = _window(
+        work, node, attributes, weights.shape[2:], channels if channels == groups == columns else weights.shape[1]
+    )
     x = work.ordered(node.input[0], _channels_last(len(work.shape(node.input[0]))))
     biases = work.constants[node.input[2]] if len(node.input) > 2 else None
     shape = [_ONE, Size.of(columns), *out_shape]
@@ -55,7 +57,11 @@ def conv(work: Translation, node: onnx.NodeProto, attributes: dict[str, Any]) ->
             f"const struct window w = {window};",
             f"const struct finish f = {finish.format(_pointer(bias))};",
         ]
-        scratch = _scratch(work, result, _TILE * weights[0].size) if not _lies_so(work, node, attributes, weights, groups) else None
+        scratch = (
+            _scratch(work, result, _TILE * weights[0].size)
+            if not _lies_so(work, node, attributes, weights, groups)
+            else None
+        )
         lines.append(
             f"sp_conv(simd, &w, {groups}, {x.address()}, {own.address()}, {columns // groups}, &f, {out.address()}, "
             f"{_pointer(scratch)});"
@@ -68,7 +74,9 @@ def conv(work: Translation, node: onnx.NodeProto, attributes: dict[str, Any]) ->
 _TILE = 48
 
 
-def _lies_so(work: Translation, node: onnx.NodeProto, attributes: dict[str, Any], weights: np.ndarray, groups: int) -> bool:
+def _lies_so(
+    work: Translation, node: onnx.NodeProto, attributes: dict[str, Any], weights: np.ndarray, groups: int
+) -> bool:
     """As lies_so in conv.c."""
     shape = work.shape(node.input[0])
     height, width = weights.shape[2:]

@@ -1,4 +1,4 @@
-"""The folder of C: all of it follows from a `model.onnx` alone, so that whoever has that can tell whether it is ours."""
+"""The folder of C. All of it follows from a `model.onnx` alone, so that it can be told from a stranger's."""
 
 from __future__ import annotations
 
@@ -66,7 +66,9 @@ def contents(model: onnx.ModelProto, origin: str) -> dict[str, bytes]:
         "model.c": source.source(program, name, tensor.name, outputs, least, most),
         "labels.c": _labels(name, facts.labels),
         "model.json": _described(model, facts),
-        "README.md": _text("README.md").format(title=_comment(facts.variant), memory=_memory(program, default, facts, sound)),
+        "README.md": _text("README.md").format(
+            title=_comment(facts.variant), memory=_memory(program, default, facts, sound)
+        ),
     }
     for template in _TEMPLATES:
         found[template] = _named(_text(template), name, weights.nbytes)
@@ -115,7 +117,12 @@ def _string(text: str) -> str:
 
 def _comment(text: str) -> str:
     """A line that ends no comment."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).replace("*/", "* /").replace("/*", "/ *").split())
+    return " ".join(
+        "".join(letter if letter.isprintable() else " " for letter in text)
+        .replace("*/", "* /")
+        .replace("/*", "/ *")
+        .split()
+    )
 
 
 def _axes(value: onnx.ValueInfoProto) -> str:

@@ -174,4 +174,3 @@ _OPERATORS: dict[str, Callable[[Sequence[Value], dict[str, Any], Sizes], Integer
     "Mul": _arithmetic(lambda a, b, sizes: a * b),
     "Div": _arithmetic(_floor),
 }
-

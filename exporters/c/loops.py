@@ -16,7 +16,8 @@ def lies(program: Program, view: View) -> tuple[int, ...]:
     sizes = program.sizes
     return tuple(
         sorted(
-            range(len(view.shape)), key=lambda axis: (-sizes.value(view.strides[axis]), view.shape[axis].number == 1, axis)
+            range(len(view.shape)),
+            key=lambda axis: (-sizes.value(view.strides[axis]), view.shape[axis].number == 1, axis),
         )
     )
 

@@ -1,4 +1,4 @@
-"""What each ONNX operator comes to (https://onnx.ai/onnx/operators): a view, an expression that is put off, or a kernel."""
+"""What each ONNX operator (https://onnx.ai/onnx/operators) comes to: a view, an expression put off, or a kernel."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import onnx
 
 from exporters.c import integers, loops
 from exporters.c.convolution import average_pool, conv, gemm, matmul, max_pool
-from exporters.c.program import Integers, Lazy, UnsupportedError, View
+from exporters.c.program import Integers, Lazy, UnsupportedError, Value, View
 from exporters.c.sizes import Size
-from exporters.c.translate import Translation, literal, part_of, scalar
+from exporters.c.translation import Translation, literal, part_of, scalar
 
 _ONE, _ZERO = Size.of(1), Size.of(0)
 _FAR = 2**31
@@ -23,7 +23,7 @@ Operator = Callable[[Translation, onnx.NodeProto, dict[str, Any]], None]
 
 def _elementwise(expression: str) -> Operator:
     def put_off(work: Translation, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
-        operands, text = [], expression
+        operands: list[Value] = []
         places: dict[int, str] = {}
         for number, name in enumerate(node.input):
             value = scalar(work, name)
@@ -32,7 +32,7 @@ def _elementwise(expression: str) -> Operator:
             else:
                 places[number] = f"{{{len(operands)}}}"
                 operands.append(work.value(name))
-        work.defer(node.output[0], text.format(*(places[number] for number in range(len(node.input)))), operands)
+        work.defer(node.output[0], expression.format(*(places[number] for number in range(len(node.input)))), operands)
 
     return put_off
 
@@ -259,9 +259,7 @@ def _reduce(kernel: str) -> Operator:
         sizes = f"{outer.text()}, {count.text()}, {inner.text()}"
         scale = {"sum": ", 1.0f", "mean": f", 1.0f / (float)({count.text()})", "max": ""}[kernel]
         function = "sp_reduce_max" if kernel == "max" else "sp_reduce_sum"
-        work.program.step(
-            node.output[0], [f"{function}({x.address()}, {sizes}{scale}, {out.address()});"], [x], [out]
-        )
+        work.program.step(node.output[0], [f"{function}({x.address()}, {sizes}{scale}, {out.address()});"], [x], [out])
         if not attributes.get("keepdims", 1):
             left = [axis for axis in range(rank) if axis not in gone]
             out = View(out.buffer, tuple(kept[a] for a in left), tuple(out.strides[a] for a in left))
@@ -276,7 +274,9 @@ def _beside(order: list[int], axes: set[int]) -> bool:
     return not places or places == list(range(places[0], places[-1] + 1))
 
 
-def _of_rows(work: Translation, node: onnx.NodeProto, attributes: dict[str, Any], default: int) -> tuple[View, View, str]:
+def _of_rows(
+    work: Translation, node: onnx.NodeProto, attributes: dict[str, Any], default: int
+) -> tuple[View, View, str]:
     """What an operator over the last axis reads and writes, and its first arguments in C."""
     x = work.plain(node.input[0])
     if attributes.get("axis", default) % len(x.shape) != len(x.shape) - 1:

@@ -94,7 +94,7 @@ def _size(terms: Mapping[Monomial, int]) -> Size:
 
 @dataclass
 class Sizes:
-    """The names that sizes are made of, in the order in which they can be computed, with a value of each for one length.
+    """The names that sizes are made of, in the order in which they can be computed, and their values for one length.
 
     `floors` has, by name, what is divided and by what.
     """

@@ -106,10 +106,14 @@ def header(
     """
     defined = [f"#define {name.upper()}_{key} {value}" for key, value in constants.items()]
     if peak is not None:
-        defined.append(f"#define {name.upper()}_PEAK {peak} /* of sound before it is fed; a shorter one ends in zeros */")
+        defined.append(
+            f"#define {name.upper()}_PEAK {peak} /* of sound before it is fed; a shorter one ends in zeros */"
+        )
     capitals = name.upper()
     width = max(map(len, outputs))
-    listed = [f"    {_output(name, output)}, {' ' * (width - len(output))}/* {text} */" for output, text in outputs.items()]
+    listed = [
+        f"    {_output(name, output)}, {' ' * (width - len(output))}/* {text} */" for output, text in outputs.items()
+    ]
     return f"""\
 /* {about} */
 #ifndef {capitals}_H
@@ -143,9 +147,10 @@ int {name}_shape(int output, size_t length, size_t shape[{capitals}_AXES]);
 
 /* {tensor}
  *
- * `memory` is the caller's, {name}_memory(length) bytes, aligned as malloc does; what is in it does not matter. `outputs`
- * are the caller's arrays, of {name}_shape() floats each, or NULL for what is not wanted. Nothing is allocated or kept, so
- * that threads may run it at once, each with its own memory. Returns 0, or -1 for a length that the model does not take.
+ * `memory` is the caller's, {name}_memory(length) bytes, aligned as malloc does; what is in it does not matter.
+ * `outputs` are the caller's arrays, of {name}_shape() floats each, or NULL for what is not wanted. Nothing is
+ * allocated or kept, so that threads may run it at once, each with its own memory. Returns 0, or -1 for a length that
+ * the model does not take.
  */
 int {name}_run(const float *weights, const float *input, size_t length, void *memory,
         float *const outputs[{capitals}_OUTPUTS]);

@@ -1,4 +1,4 @@
-"""C: the folder's program as a process that is fed an array and answers with all outputs, on this processor or another."""
+"""C: a program as a process that is fed an array and answers with all outputs, on this processor or another."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def open_sources(folder: Path) -> Runner:
     """Compiles a folder and runs what comes out; RunnerError where that fails."""
     command = compiler()
     if command is None:
-        raise RunnerError(str(needscompiler()))
+        raise RunnerError(str(needs_compiler()))
     place = TemporaryDirectory()
     program = Path(place.name) / "tag"
     kernels = sorted(path.relative_to(folder).as_posix() for path in (folder / "kernels").glob("*.c"))
@@ -72,14 +72,16 @@ def open_arm(path: Path) -> Runner:
 
 def open_wasm(path: Path) -> Runner:
     """A program in WebAssembly, in Node's WASI, which is given no folder."""
-    command = ["node", "--no-warnings", "-e", _NODE, str(path.resolve())]
+    # With V8's fast calls it reads memory that is gone once the program's has grown:
+    # https://github.com/nodejs/node/issues/53087.
+    command = ["node", "--no-warnings", "--no-turbo-fast-api-calls", "-e", _NODE, str(path.resolve())]
     return _runner("node-wasi", command, path.parent / _DESCRIPTION)
 
 
 def _runner(runtime: str, command: Sequence[str], description: Path, kept: object = None) -> Runner:
     """`kept` lives as long as the runner does."""
     try:
-        described = plain_json.read(files.content(description, _MOST_BYTES))
+        described: Any = plain_json.read(files.content(description, _MOST_BYTES))
         (fed,), given = (tuple(map(_port, described[side])) for side in ("inputs", "outputs"))
         metadata = {str(key): str(value) for key, value in described["metadata"].items()}
     except Exception as error:  # whatever is not there, or is something else
