@@ -72,10 +72,10 @@ def fill(name: str, manifest: Manifest) -> dict[str, object]:
     """What a target's sample may name in braces.
 
     `shape`, `sizes` (without blanks), `count` and `length`, the last axis, are those of an input as it may be, `names`
-    all outputs and `unpacked` the same to the left of an `=` in Python, `shown` the one that ranks the classes or, where
-    the file does not give it, the first; `ranking` are lines of Python and NumPy that name the best classes and `imports`
-    what they import, both empty there; `stem` is the file's name without ending and `variant` the model's; `SHOWN` and
-    `VARIANT` are the same in capitals.
+    all outputs and `unpacked` the same to the left of an `=` in Python, `shown` the one that ranks the classes or,
+    where the file does not give it, the first; `ranking` are lines of Python and NumPy that name the best classes and
+    `imports` what they import, both empty there; `stem` is the file's name without ending and `variant` the model's;
+    `SHOWN` and `VARIANT` are the same in capitals.
     """
     artifact = manifest.artifacts[name]
     tensor, outputs = manifest.fed_by(artifact.input)

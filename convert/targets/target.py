@@ -31,8 +31,8 @@ Settings = Mapping[str, int | float | str | tuple[str, ...] | None]
 class Option:
     """An option of `convert recipe` that belongs to the targets that declare it; two may declare the same one.
 
-    `kind` is a type, or the words to choose from. `least` and `most` bound a number. With `repeat`, the value is a tuple
-    of words.
+    `kind` is a type, or the words to choose from. `least` and `most` bound a number. With `repeat`, the value is a
+    tuple of words.
     """
 
     name: str

@@ -13,7 +13,7 @@ def panels(matrix: np.ndarray) -> np.ndarray:
 
 
 def convolution(weights: np.ndarray, groups: int) -> np.ndarray:
-    """(outputs, channels of a group, height, width) as panels of each group; a row's order is (height, width, channels)."""
+    """(outputs, channels of a group, height, width) as panels of each group; a row is (height, width, channels)."""
     matrices = weights.reshape(groups, -1, *weights.shape[1:]).transpose(0, 3, 4, 2, 1)
     return np.stack([panels(matrix.reshape(-1, matrix.shape[-1])) for matrix in matrices])
 

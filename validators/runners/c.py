@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ def open_sources(folder: Path) -> Runner:
     kernels = sorted(path.relative_to(folder).as_posix() for path in (folder / "kernels").glob("*.c"))
     try:
         done = subprocess.run(
-            [*command, "-O2", "-o", str(program), *_SOURCES, *kernels, "-lm"],
+            [*command, *os.environ.get("CFLAGS", "-O2").split(), "-o", str(program), *_SOURCES, *kernels, "-lm"],
             cwd=folder,
             capture_output=True,
             text=True,
@@ -72,10 +73,14 @@ def open_arm(path: Path) -> Runner:
 
 def open_wasm(path: Path) -> Runner:
     """A program in WebAssembly, in Node's WASI, which is given no folder."""
+    return _runner("node-wasi", node_command(path), path.parent / _DESCRIPTION)
+
+
+def node_command(path: Path) -> list[str]:
+    """How Node runs a program in WebAssembly; its own options may follow."""
     # With V8's fast calls it reads memory that is gone once the program's has grown:
     # https://github.com/nodejs/node/issues/53087.
-    command = ["node", "--no-warnings", "--no-turbo-fast-api-calls", "-e", _NODE, str(path.resolve())]
-    return _runner("node-wasi", command, path.parent / _DESCRIPTION)
+    return ["node", "--no-warnings", "--no-turbo-fast-api-calls", "-e", _NODE, str(path.resolve())]
 
 
 def _runner(runtime: str, command: Sequence[str], description: Path, kept: object = None) -> Runner:

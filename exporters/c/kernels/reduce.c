@@ -1,7 +1,7 @@
 /* Sums and maxima over one axis. */
 #include "kernels.h"
 
-/* A sum of thousands in float32 loses digits, a sum of sums hardly any. */
+/* A sum of thousands in float32 loses digits; of so many it hardly does. */
 #define PART 64
 #define WIDTH 64
 
@@ -10,7 +10,7 @@ void sp_reduce_sum(const float *x, size_t outer, size_t count, size_t inner, flo
     for (size_t o = 0; o < outer; o++, x += count * inner)
         for (size_t from = 0; from < inner; from += WIDTH) {
             const size_t width = inner - from < WIDTH ? inner - from : WIDTH;
-            float total[WIDTH] = {0};
+            double total[WIDTH] = {0};
             for (size_t start = 0; start < count; start += PART) {
                 const size_t end = count - start < PART ? count : start + PART;
                 float part[WIDTH] = {0};
@@ -21,7 +21,7 @@ void sp_reduce_sum(const float *x, size_t outer, size_t count, size_t inner, flo
                     total[i] += part[i];
             }
             for (size_t i = 0; i < width; i++)
-                out[o * inner + from + i] = total[i] * scale;
+                out[o * inner + from + i] = (float)total[i] * scale;
         }
 }
 
