@@ -11,6 +11,7 @@ import ctypes
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -25,7 +26,7 @@ from recipes.base.sound import rich
 from validators.runners import onnxruntime, tract
 from validators.runners.runner import Arrays
 
-_SECONDS = (1, 10)
+_SECONDS = (1.0, 10.0)
 # Windows of a short and of a long sound.
 _FEW, _MANY = 2, 22
 
@@ -73,11 +74,13 @@ def program(command: list[str], window: np.ndarray, rate: int) -> float:
     return (median(taken[_MANY]) - median(taken[_FEW])) / (_MANY - _FEW)
 
 
-def measured(folder: Path, place: Path) -> list[tuple[str, dict[int, float], float]]:
+def measured(folder: Path, place: Path) -> list[tuple[str, dict[float, float], float]]:
     """What runs the model, the milliseconds for each length, and the megabytes that ship."""
     manifest = manifests.read(folder)
     tensor, rate = manifest.input, manifest.sample_rate
-    lengths = {tensor.default / rate: tensor.default} if tensor.fixed else {s: s * rate for s in _SECONDS}
+    lengths: dict[float, int] = (
+        {tensor.default / rate: tensor.default} if tensor.fixed else {s: round(s * rate) for s in _SECONDS}
+    )
     runners = {
         "ONNX Runtime": onnxruntime.open_file(folder / "model.onnx"),
         "tract": tract.open_file(folder / "model.onnx"),
@@ -89,8 +92,8 @@ def measured(folder: Path, place: Path) -> list[tuple[str, dict[int, float], flo
         outputs = runners["ONNX Runtime"].run(inputs)
         run = function(folder / "c", manifest.variant, outputs, place)
         contenders: Mapping[str, Callable[[], object]] = {
-            **{name: lambda runner=runner: runner.run(inputs) for name, runner in runners.items()},  # type: ignore[misc]
-            "C, cc -O2": lambda run=run, x=x: run(x),  # type: ignore[misc]
+            **{name: partial(runner.run, inputs) for name, runner in runners.items()},
+            "C, cc -O2": partial(run, x),
         }
         for name, taken in medians(contenders).items():
             times.setdefault(name, {})[seconds] = 1e3 * taken
@@ -99,7 +102,7 @@ def measured(folder: Path, place: Path) -> list[tuple[str, dict[int, float], flo
     sizes = {name: (folder / "model.onnx").stat().st_size for name in runners}
     sizes["C, cc -O2"] = (folder / "c" / "weights.bin").stat().st_size
     sizes |= {path: (folder / path).stat().st_size for path in _programs(folder, manifest)}
-    return [(name, found, sizes[name] / 1e6) for name, found in times.items()]  # type: ignore[misc]
+    return [(name, found, sizes[name] / 1e6) for name, found in times.items()]
 
 
 def _programs(folder: Path, manifest: Manifest) -> dict[str, list[str]]:
@@ -109,7 +112,7 @@ def _programs(folder: Path, manifest: Manifest) -> dict[str, list[str]]:
     found = {}
     for name in manifest.artifacts:
         path = (folder / name).resolve()
-        if not path.is_file() or named("c").runtimes_of(path.name)[:1] == () or not name.startswith("c/"):
+        if not name.startswith("c/"):
             continue
         (runtime,) = named("c").runtimes_of(path.name)
         if runtime.name in ("native", "x86_64-linux") and runtime.absent() is None:

@@ -24,6 +24,8 @@ def conv(work: Translation, node: onnx.NodeProto, attributes: dict[str, Any]) ->
     weights = work.constants[node.input[1]]
     flat = weights.ndim == 3
     groups = attributes.get("group", 1)
+    if work.shape(node.input[0])[1] != Size.of(weights.shape[1] * groups) or len(weights) % groups:
+        raise UnsupportedError("weights for other channels")
     if flat:
         weights = weights[:, :, None]
     columns, channels = len(weights), weights.shape[1] * groups
@@ -32,6 +34,8 @@ def conv(work: Translation, node: onnx.NodeProto, attributes: dict[str, Any]) ->
     )
     x = work.ordered(node.input[0], _channels_last(len(work.shape(node.input[0]))))
     biases = work.constants[node.input[2]] if len(node.input) > 2 else None
+    if biases is not None and biases.size != columns:
+        raise UnsupportedError("a bias for other channels")
     shape = [_ONE, Size.of(columns), *out_shape]
     if flat:
         del shape[2]
@@ -179,6 +183,8 @@ def _product_with(work: Translation, node: onnx.NodeProto, matrix: np.ndarray, b
     """The rows of an array, whatever its other axes, times a constant matrix."""
     x = work.plain(node.input[0])
     depth, columns = matrix.shape
+    if x.shape[-1] != Size.of(depth) or (biases is not None and biases.size != columns):
+        raise UnsupportedError("a matrix of another size")
     rows = _ONE
     for size in x.shape[:-1]:
         rows = rows * size
@@ -204,6 +210,10 @@ def matmul(work: Translation, node: onnx.NodeProto, attributes: dict[str, Any]) 
     a, b = work.array(left), work.array(right)
     rank = max(len(a.shape), len(b.shape))
     a, b = (_ranked(view, rank) for view in (a, b))
+    if a.shape[-1] != b.shape[-2] or any(
+        one != two and one.number != 1 and two.number != 1 for one, two in zip(a.shape[:-2], b.shape[:-2], strict=True)
+    ):
+        raise UnsupportedError("matrices of other sizes")
     # (a b) is (b' a')', where ' swaps the last two axes: the matrix whose rows are read stands left, and the other one
     # is packed, which should be the smaller.
     if b.strides[-2].number == 1 and all(size.number == 1 for size in a.shape[:-2]) and _rows_merge(b):

@@ -41,7 +41,7 @@ def contents(model: onnx.ModelProto, origin: str) -> dict[str, bytes]:
     default = fixed or max(facts.least_size, _SECONDS * facts.sample_rate if sound else facts.least_size)
     least, most = (fixed, fixed) if fixed else (facts.least_size, MOST)
     try:
-        program, outputs = program_of(model, default)
+        program, outputs = program_of(model, default, least)
     except UnsupportedError as error:
         raise UserError(f"{origin}: has no form in C: {error}; make it without --to c") from None
     weights = program.blob()

@@ -135,6 +135,8 @@ def _slice(work: Translation, node: onnx.NodeProto, attributes: dict[str, Any]) 
         last = size if end >= _FAR or (size.number is not None and end > size.number) else Size.of(end)
         if end < 0:
             last = size + end
+        if size.number is not None and not 0 <= (first.number or 0) <= (last.number or 0) <= size.number:
+            raise UnsupportedError("a part that is not there")
         shape[axis] = last - first
         offset = offset + first * x.strides[axis]
     work.give(node.output[0], View(x.buffer, tuple(shape), x.strides, offset))
@@ -146,7 +148,9 @@ def _gather(work: Translation, node: onnx.NodeProto, attributes: dict[str, Any])
     if not isinstance(index, Integers) or len(index.shape) > 1:
         raise UnsupportedError("an index that is computed, or of more than one axis")
     if not index.shape:
-        ((place),) = integers.numbers(index)
+        (place,) = integers.numbers(index)
+        if (size := x.shape[axis].number) is not None and not -size <= place < size:
+            raise UnsupportedError("an element that is not there")
         offset = x.offset + x.strides[axis] * (place if place >= 0 else x.shape[axis] + place)
         kept = [a for a in range(len(x.shape)) if a != axis]
         work.give(
@@ -214,14 +218,16 @@ def _pad(work: Translation, node: onnx.NodeProto, attributes: dict[str, Any]) ->
     # The padded axis outermost: what lies inside is in one piece.
     order = [*singles, axis, *(a for a in order if a not in singles)]
     before, after = amounts[axis], amounts[axis + rank]
+    if (size := x.shape[axis].number) is not None and size <= max(before, after):
+        raise UnsupportedError("a pad that is as long as what is padded")
     shape = list(x.shape)
     shape[axis] = shape[axis] + (before + after)
     out = work.program.array(node.output[0], shape, order)
     inside = View(out.buffer, x.shape, out.strides, out.strides[axis] * before)
-    size = _ONE
+    count = _ONE
     for own in x.shape:
-        size = size * own
-    own_buffer = x.offset.number == 0 and x.rows(order) and size == x.buffer.size
+        count = count * own
+    own_buffer = x.offset.number == 0 and x.rows(order) and count == x.buffer.size
     if not (own_buffer and part_of(x.buffer, out, inside.offset)):
         loops.compute(work.program, name, x, inside)
     inner = out.strides[axis]
@@ -297,6 +303,8 @@ def _softmax(work: Translation, node: onnx.NodeProto, attributes: dict[str, Any]
 def _layer_normalization(work: Translation, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
     x, out, sizes = _of_rows(work, node, attributes, -1)
     factors = [work.array(name) for name in node.input[1:]]
+    if any(factor.shape != x.shape[-1:] for factor in factors):
+        raise UnsupportedError("factors for rows of another length")
     words = [factor.address() for factor in factors] + ["NULL"] * (2 - len(factors))
     epsilon = literal(attributes.get("epsilon", 1e-5))
     line = f"sp_layer_norm({sizes}, {', '.join(words)}, {epsilon}, {out.address()});"

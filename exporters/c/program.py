@@ -116,6 +116,7 @@ class Program:
         self.sizes = sizes
         self.steps: list[Step] = []
         self.buffers: list[Buffer] = []
+        self.shapes: list[tuple[str, Shape]] = []
         self.weights = Buffer("weights", Size.of(0), given=True)
         self._blob: list[np.ndarray] = []
         self._places: dict[tuple[tuple[int, ...], bytes], View] = {}
@@ -138,6 +139,7 @@ class Program:
         for axis in reversed(order if order is not None else range(len(shape))):
             strides[axis] = step
             step = step * shape[axis]
+        self.shapes.append((name, shape))
         buffer = Buffer(name if given else self.named(name), step, given)
         if given:
             self._names.add(name)

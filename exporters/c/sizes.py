@@ -133,3 +133,10 @@ class Sizes:
     def value(self, size: Size) -> int:
         """At the one length."""
         return size.at(self.at)
+
+    def at_length(self, name: str, length: int) -> dict[str, int]:
+        """The value of each name for another length, which is itself called `name`."""
+        values = {name: length}
+        for floor, (dividend, divisor) in self.floors.items():
+            values[floor] = dividend.at(values) // divisor
+        return values

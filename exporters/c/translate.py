@@ -16,9 +16,13 @@ from exporters.c.program import Integers, Lazy, Program, Shape, UnsupportedError
 from exporters.c.sizes import Size, Sizes
 from exporters.c.translation import Translation
 
+# As the source calls it.
+_LENGTH = "size.length"
 
-def program_of(model: onnx.ModelProto, default: int) -> tuple[Program, dict[str, Shape]]:
-    """The program for one clip, and the shape of each output; `default` is a length that the model takes.
+
+def program_of(model: onnx.ModelProto, default: int, least: int) -> tuple[Program, dict[str, Shape]]:
+    """The program for one clip, and the shape of each output; `default` is a length that the model takes, `least` the
+    shortest.
 
     Inputs and outputs are buffers of the caller's, called as in the graph. Raises UnsupportedError.
     """
@@ -26,8 +30,8 @@ def program_of(model: onnx.ModelProto, default: int) -> tuple[Program, dict[str,
     (tensor,) = graph.input
     dims = tensor.type.tensor_type.shape.dim
     last = dims[-1].dim_value
-    length = Size.of(last) if last else Size.named("size.length")
-    program = Program(Sizes({} if last else {"size.length": default}, {}))
+    length = Size.of(last) if last else Size.named(_LENGTH)
+    program = Program(Sizes({} if last else {_LENGTH: default}, {}))
     shape = [Size.of(1), *(Size.of(dim.dim_value) for dim in dims[1:-1]), length]
     for output in graph.output:
         program.named(output.name)
@@ -53,6 +57,10 @@ def program_of(model: onnx.ModelProto, default: int) -> tuple[Program, dict[str,
         assert not isinstance(value, Integers)
         shapes[output.name] = value.shape
         _written(program, output.name, value)
+    at_least = program.sizes.at_length(_LENGTH, least)
+    for name, axes in program.shapes:
+        if any(size.at(at_least) < 1 for size in axes):
+            raise UnsupportedError(f"nothing is left of {name} at the shortest length")
     return program, shapes
 
 

@@ -1,6 +1,8 @@
 /* Products of two matrices that are both computed. */
 #include "kernels.h"
 
+#include <string.h>
+
 /* Columns that are packed at a time. */
 #define BLOCK (4 * PANEL)
 
@@ -20,6 +22,10 @@ void sp_matmul(const struct simd *simd, const float *a, size_t rows, size_t a_st
             float *to = scratch + panel * depth;
             for (size_t k = 0; k < depth; k++, to += PANEL) {
                 const float *row = b + k * b_row + (from + panel) * b_column;
+                if (b_column == 1 && width == PANEL) {
+                    memcpy(to, row, PANEL * sizeof(float));
+                    continue;
+                }
                 for (size_t n = 0; n < width; n++)
                     to[n] = row[n * b_column];
                 for (size_t n = width; n < PANEL; n++)

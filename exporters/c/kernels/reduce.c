@@ -3,7 +3,18 @@
 
 /* A sum of thousands in float32 loses digits; of so many it hardly does. */
 #define PART 64
-#define WIDTH 64
+#define WIDTH 16
+
+/* A loop of a number that is known becomes vectors. */
+static void add(const float *x, size_t width, float part[WIDTH])
+{
+    if (width == WIDTH)
+        for (size_t i = 0; i < WIDTH; i++)
+            part[i] += x[i];
+    else
+        for (size_t i = 0; i < width; i++)
+            part[i] += x[i];
+}
 
 void sp_reduce_sum(const float *x, size_t outer, size_t count, size_t inner, float scale, float *out)
 {
@@ -15,8 +26,7 @@ void sp_reduce_sum(const float *x, size_t outer, size_t count, size_t inner, flo
                 const size_t end = count - start < PART ? count : start + PART;
                 float part[WIDTH] = {0};
                 for (size_t n = start; n < end; n++)
-                    for (size_t i = 0; i < width; i++)
-                        part[i] += x[n * inner + from + i];
+                    add(x + n * inner + from, width, part);
                 for (size_t i = 0; i < width; i++)
                     total[i] += part[i];
             }

@@ -55,8 +55,10 @@ def compiled(
 
     def build(model: onnx.ModelProto) -> Callable[[np.ndarray], Arrays]:
         fixed = model.graph.input[0].type.tensor_type.shape.dim[-1].dim_value
-        program, outputs = program_of(model, 1000)
-        least, most = (fixed, fixed) if fixed else (1, 10**6)
+        least, most = (fixed, fixed) if fixed else (100, 10**6)
+        program, outputs = program_of(model, 1000, least)
+        # As short as whoever calls it says.
+        least = min(least, 1) if not fixed else least
         constants = {"AXES": 8, "WEIGHTS": 1, "CLASSES": 1}
         texts = dict.fromkeys(outputs, "")
         (tmp_path / "model.h").write_text(source.header("net", constants, None, "", "", texts))
