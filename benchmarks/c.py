@@ -39,9 +39,8 @@ def library(folder: Path, place: Path) -> ctypes.CDLL:
     return ctypes.CDLL(str(program))
 
 
-def function(folder: Path, name: str, outputs: Arrays, place: Path) -> Callable[[np.ndarray], None]:
-    """What runs the C function on (1, ..., length), into arrays like those."""
-    found = library(folder, place)
+def function(found: ctypes.CDLL, folder: Path, name: str, outputs: Arrays) -> Callable[[np.ndarray], None]:
+    """What runs the C function of a library on (1, ..., length), into arrays like those."""
     memory_of = found[f"{name}_memory"]
     memory_of.restype = ctypes.c_size_t
     weights = np.fromfile(folder / "weights.bin", np.float32)
@@ -85,12 +84,13 @@ def measured(folder: Path, place: Path) -> list[tuple[str, dict[float, float], f
         "ONNX Runtime": onnxruntime.open_file(folder / "model.onnx"),
         "tract": tract.open_file(folder / "model.onnx"),
     }
+    own = library(folder / "c", place)
     times: dict[str, dict[float, float]] = {}
     for seconds, length in lengths.items():
         x = rich(length, rate, 1).reshape(tensor.shape(1, length))
         inputs = {tensor.name: x}
         outputs = runners["ONNX Runtime"].run(inputs)
-        run = function(folder / "c", manifest.variant, outputs, place)
+        run = function(own, folder / "c", manifest.variant, outputs)
         contenders: Mapping[str, Callable[[], object]] = {
             **{name: partial(runner.run, inputs) for name, runner in runners.items()},
             "C, cc -O2": partial(run, x),

@@ -82,8 +82,8 @@ def source(program: Program, name: str, tensor: str, outputs: dict[str, Shape], 
         "    struct buffer buffers[ARRAYS];",
         "    plan(size, buffers);",
         "    char *const bytes = memory;",
-        "    (void)size;",
-        "    (void)simd;",
+        # Not every model needs all of these.
+        *(f"    (void){name};" for name in ("weights", "size", "simd", "bytes")),
         *(f"    float *const {output} = outputs[{_output(name, output)}];" for output in outputs),
     ]
     declared: set[Buffer] = set()

@@ -105,7 +105,8 @@ def with_a_third(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Co
 
 def test_a_third_format_is_one_module(with_a_third: Convert, quick: list[str], tmp_path: Path) -> None:
     said = with_a_third("recipe", "--help").stdout
-    assert "onnx|answers|c|coreml" in said.replace("\n", "")
+    # Wherever the table breaks its lines.
+    assert "onnx|answers|c|coreml" in re.sub(r"[\s│]", "", said)
     assert "Options of Answers" in said
     assert "--off-by" in said
     assert "table" in with_a_third("run", "--help").stdout

@@ -112,8 +112,7 @@ def graph() -> Callable[..., onnx.ModelProto]:
             [onnx.numpy_helper.from_array(array, name) for name, array in (constants or {}).items()],
         )
         model = helper.make_model(made, opset_imports=[helper.make_operatorsetid("", 17)], ir_version=8)
-        onnx.checker.check_model(model)
-        return model
+        return onnx.shape_inference.infer_shapes(model)
 
     return build
 

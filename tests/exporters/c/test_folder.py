@@ -120,7 +120,7 @@ def test_programs_are_told_what_is_fed_and_given(toy: Any, name: str) -> None:
         said[name]
         == {
             "inputs": [{"name": "x", "axes": [1, "samples"]}],
-            "outputs": [{"name": "scores", "axes": [1]}],
+            "outputs": [{"name": "scores", "axes": [1, 2]}],
             "metadata": said["metadata"] | {"variant": "toy", "sample_rate": "1000"},
         }[name]
     )
