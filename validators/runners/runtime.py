@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from shutil import which
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,6 +24,18 @@ def always() -> None:
 def needs_package(name: str) -> Callable[[], str | None]:
     """Of a runtime that is a package of its own."""
     return lambda: None if find_spec(name) else f"{name} is not installed; `pip install {name}` adds it"
+
+
+# As Debian, macOS and others call them; the second is what speaks to the first.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+DRIVER = "chromedriver"
+
+
+def needs_browser() -> str | None:
+    """Of a page: Chromium or Chrome, its driver, and the package that speaks to that."""
+    if not any(map(which, BROWSERS)) or not which(DRIVER):
+        return "Chromium and its driver are not installed; `apt install chromium chromium-driver` adds them"
+    return needs_package("selenium")()
 
 
 def needs_macos() -> str | None:
