@@ -17,7 +17,7 @@ _SECONDS = 10
 
 def main(driver: str) -> None:
     """Starts it and says its port; ends it, and the browser that it has started, once standard input is shut."""
-    with tempfile.TemporaryDirectory(prefix="soundport-browser-", ignore_cleanup_errors=True) as home:
+    with tempfile.TemporaryDirectory(prefix="page-", ignore_cleanup_errors=True) as home:
         moved = dict.fromkeys(("HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), home)
         process = subprocess.Popen(
             [driver, "--port=0"],

@@ -35,11 +35,9 @@ function drawWaveform(canvas, samples) {
 }
 
 // From dark to light, evenly to the eye and to the colour-blind: nine steps of matplotlib's "magma" (CC0).
-const STEPS = [0x000004, 0x1d1147, 0x51127c, 0x832681, 0xb73779, 0xe75263, 0xfc8961, 0xfec488, 0xfcfdbf].map((colour) => [
-  colour >> 16,
-  (colour >> 8) & 255,
-  colour & 255,
-]);
+const STEPS = [0x000004, 0x1d1147, 0x51127c, 0x832681, 0xb73779, 0xe75263, 0xfc8961, 0xfec488, 0xfcfdbf].map(
+  (colour) => [colour >> 16, (colour >> 8) & 255, colour & 255],
+);
 
 /** A value from 0 to 1 as red, green and blue. */
 function shade(value) {
@@ -50,7 +48,9 @@ function shade(value) {
 
 /** `at(frame, band)` over time and, upwards, over bands. The faintest hundredth of the values is the darkest. */
 function drawSpectrum(canvas, { frames, bands, at }) {
-  const values = Float32Array.from({ length: frames * bands }, (_, index) => at(Math.floor(index / bands), index % bands));
+  const values = Float32Array.from({ length: frames * bands }, (_, index) =>
+    at(Math.floor(index / bands), index % bands),
+  );
   const sorted = values.slice().sort();
   const least = sorted[Math.floor(sorted.length / 100)];
   const range = sorted[sorted.length - 1] - least || 1;

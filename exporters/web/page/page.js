@@ -47,7 +47,8 @@ async function start() {
 /** Reads from a folder that a person has chosen, by names relative to it. */
 function chosen(files) {
   const byName = new Map(Array.from(files, (file) => [file.webkitRelativePath.replace(/^[^/]*\//, ""), file]));
-  if (!byName.has("model.json")) throw new TaggerError("That is another folder: choose the one that this page lies in.");
+  if (!byName.has("model.json"))
+    throw new TaggerError("That is another folder: choose the one that this page lies in.");
   return async (name) => {
     if (!byName.has(name)) throw new TaggerError(`The folder has no ${name}. Was all of it copied?`);
     return byName.get(name);
@@ -57,20 +58,29 @@ function chosen(files) {
 function describe({ about, labels, rate }) {
   document.title = at("title-text").textContent = `Tag sound: ${about.title}`;
   const untrained = about.facts.weights === "synthetic" ? " Its weights are synthetic: it recognises nothing." : "";
-  at("about").textContent = `${labels.length} classes, sound at ${rate / 1000} kHz; others are resampled by the browser.${untrained}`;
+  at("about").textContent =
+    `${labels.length} classes, sound at ${rate / 1000} kHz; others are resampled by the browser.${untrained}`;
   at("licence").textContent = `Licence of the weights: ${about.facts.license}.`;
   for (const { file, name } of about.sounds) at("sound").append(new Option(name, file));
   for (const id of ["file", "microphone", "sound"]) at(id).disabled = false;
 }
 
+/** How many sounds have been given: the answer to one that another has followed is not shown. */
+let asked = 0;
+
 /** Tags a Blob, and shows it with what it is. */
 async function tagFile(blob, name) {
   await listening?.stop();
-  if (blob.size > MOST_BYTES) throw new TaggerError(`${name} has ${Math.round(blob.size / 1e6)} MB; at most ${Math.round(MOST_BYTES / 1e6)} are read.`);
+  const number = (asked += 1);
+  if (blob.size > MOST_BYTES)
+    throw new TaggerError(
+      `${name} has ${Math.round(blob.size / 1e6)} MB; at most ${Math.round(MOST_BYTES / 1e6)} are read.`,
+    );
   const tagger = await window.tagger;
   tell(`Tagging ${name} …`);
   const samples = await tagger.decode(await blob.arrayBuffer(), name);
   const answer = await tagger.tag(samples, name);
+  if (number !== asked) return;
   URL.revokeObjectURL(at("player").src);
   at("player").src = URL.createObjectURL(blob);
   at("player").hidden = false;
@@ -82,7 +92,9 @@ function told(tagger, samples, { top, milliseconds, windows }) {
   const seconds = `${(samples.length / tagger.rate).toFixed(2)} s of sound in ${Math.round(milliseconds)} ms`;
   const left = samples.length / tagger.rate - windows.at(-1)[1];
   const unused = left > 0 ? `, without the last ${left.toFixed(2)} s` : "";
-  return top.length > 0 ? `${seconds}${unused}. ${top[0].label}, ${top[0].probability.toFixed(2)}.` : `${seconds}${unused}.`;
+  return top.length > 0
+    ? `${seconds}${unused}. ${top[0].label}, ${top[0].probability.toFixed(2)}.`
+    : `${seconds}${unused}.`;
 }
 
 function show(tagger, samples, answer) {
@@ -91,10 +103,13 @@ function show(tagger, samples, answer) {
   const { top, windows } = answer;
   at("classes").hidden = top.length === 0;
   const each = windows[0][1] - windows[0][0];
-  at("windows").textContent = windows.length > 1 ? `The mean of ${windows.length} windows of ${each.toFixed(2)} s.` : "";
+  at("windows").textContent =
+    windows.length > 1 ? `The mean of ${windows.length} windows of ${each.toFixed(2)} s.` : "";
   at("top").replaceChildren(...top.slice(0, MOST_SHOWN).map(row));
   const inModel = frontEnd(tagger) !== undefined;
-  at("spectrum-caption").textContent = inModel ? "Log-mel spectrogram, as the network sees it" : "Spectrogram, for the eye alone: the network hears the waveform";
+  at("spectrum-caption").textContent = inModel
+    ? "Log-mel spectrogram, as the network sees it"
+    : "Spectrogram, for the eye alone: the network hears the waveform";
   at("over-time").hidden = shown.lines.length === 0;
   at("legend").replaceChildren(...shown.lines.map(({ label }) => element("li", "", element("canvas", ""), label)));
   draw();
@@ -123,12 +138,13 @@ function spectrumOf(tagger, samples, { outputs }) {
   const given = frontEnd(tagger);
   if (given === undefined) return spectrogram(samples);
   const time = given.axes.findLastIndex((axis) => typeof axis === "string");
-  const pieces = outputs.map((output) => output[given.name]);
-  const bands = pieces[0].shape.at(time === given.axes.length - 1 ? -2 : -1);
-  const last = time === given.axes.length - 1;
-  const columns = pieces.flatMap(({ shape, data }) =>
-    Array.from({ length: shape[time] }, (_, frame) => (band) => data[last ? band * shape[time] + frame : frame * bands + band]),
-  );
+  const timeIsLast = time === given.axes.length - 1;
+  const bands = given.axes.at(timeIsLast ? -2 : -1);
+  const columns = outputs.flatMap((output) => {
+    const { shape, data } = output[given.name];
+    const frames = Array.from({ length: shape[time] }, (_, frame) => frame);
+    return frames.map((frame) => (band) => data[timeIsLast ? band * shape[time] + frame : frame * bands + band]);
+  });
   return { frames: columns.length, bands, at: (frame, band) => columns[frame](band) };
 }
 
@@ -174,7 +190,9 @@ let listening = null;
 async function listen() {
   const tagger = await window.tagger;
   if (navigator.mediaDevices === undefined) {
-    throw new TaggerError("Browsers give the microphone to pages on https and on localhost alone, and this page is on neither.");
+    throw new TaggerError(
+      "Browsers give the microphone to pages on https and on localhost alone, and this page is on neither.",
+    );
   }
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true }).catch((error) => {
     const reasons = {
@@ -199,16 +217,18 @@ async function listen() {
   context.createMediaStreamSource(stream).connect(node);
   let on = true;
   const pause = () => new Promise((resolve) => setTimeout(resolve, 250));
+  let said;
   const looping = (async () => {
     at("player").hidden = true;
-    while (on) {
-      await pause();
+    for (; on; await pause()) {
       const heard = await resampled(blocks, count, context.sampleRate, tagger.rate);
-      // Less than the model takes is told of a file; a microphone is waited for.
-      if (heard.length < Math.max(tagger.least, tagger.fixed !== null && tagger.about.facts.peak === undefined ? tagger.fixed : 0)) continue;
-      const answer = await tagger.tag(heard, "The microphone's sound");
+      // A file that is too short is told of; a microphone is waited for.
+      if (heard.length < tagger.shortest) continue;
+      const answer = await tagger.tag(heard, "The microphone");
       show(tagger, heard, answer);
-      tell(`Listening: ${told(tagger, heard, answer)}`);
+      // Not each time: what is said here is read aloud.
+      if (answer.top[0]?.label !== said || said === undefined) tell(`Listening: ${told(tagger, heard, answer)}`);
+      said = answer.top[0]?.label;
     }
   })();
   listening = {

@@ -21,17 +21,23 @@ class Tagger {
         "This browser has no WebAssembly SIMD, which the model needs. Any browser since 2023 has it: update this one.",
       );
     }
-    const read = typeof folder === "function" ? folder : (name) => fetched(new URL(name, new URL(folder, document.baseURI)));
+    const read =
+      typeof folder === "function" ? folder : (name) => fetched(new URL(name, new URL(folder, document.baseURI)));
     const [about, model, wasm, loader, ...scripts] = await Promise.all(
-      ["model.json", "model.onnx", "ort/ort-wasm-simd-threaded.wasm", "ort/ort-wasm-simd-threaded.mjs", "ort/ort.wasm.min.js", "worker.js"].map(read),
+      [
+        "model.json",
+        "model.onnx",
+        "ort/ort-wasm-simd-threaded.wasm",
+        "ort/ort-wasm-simd-threaded.mjs",
+        "ort/ort.wasm.min.js",
+        "worker.js",
+      ].map(read),
     );
     const tagger = new Tagger(JSON.parse(await about.text()), read);
     tagger.#start(scripts);
     const binary = await wasm.arrayBuffer();
     const bytes = await model.arrayBuffer();
-    // Read once, by the worker, as a module: its type must be said.
-    const module = URL.createObjectURL(new Blob([loader], { type: "text/javascript" }));
-    tagger.ports = await tagger.#ask("open", { loader: module, wasm: binary, model: bytes }, [binary, bytes]);
+    tagger.ports = await tagger.#ask("open", { loader, wasm: binary, model: bytes }, [binary, bytes]);
     return tagger;
   }
 
@@ -47,6 +53,8 @@ class Tagger {
     this.least = Number(about.facts.least_size);
     const last = about.input.axes.at(-1);
     this.fixed = typeof last === "number" ? last : null;
+    // Only what the model's authors pad may be shorter than the one length that it takes.
+    this.shortest = about.facts.peak !== undefined ? 1 : (this.fixed ?? this.least);
   }
 
   /**
@@ -82,13 +90,13 @@ class Tagger {
    */
   async tag(samples, name = "The sound") {
     if (!samples.every(Number.isFinite)) throw new TaggerError(`${name} holds samples that are no numbers.`);
-    const { peak } = this.about.facts;
-    const spans = this.#spans(samples.length, peak !== undefined);
+    const spans = this.#spans(samples.length);
     if (spans.length === 0) {
-      const needed = ((this.fixed ?? this.least) / this.rate).toPrecision(3);
+      const needed = (this.shortest / this.rate).toPrecision(3);
       const length = (samples.length / this.rate).toFixed(2);
       throw new TaggerError(`${name} is ${length} s long, which is too short: the model needs ${Number(needed)} s.`);
     }
+    const { peak } = this.about.facts;
     const fed = peak === undefined ? samples : normalised(samples, Number(peak));
     const shape = this.about.input.axes.slice(1, -1);
     const outputs = [];
@@ -126,22 +134,25 @@ class Tagger {
 
   /**
    * The samples at which windows begin and end, one after the other: of the model's length where it takes one alone, else
-   * the whole sound, or so many samples as are usual at a time where it is longer than the model takes at once. The last
-   * may be padded only where the model's authors do so.
+   * the whole sound, or so many samples as are usual at a time where it is longer than the model takes at once.
    */
-  #spans(length, padded) {
+  #spans(length) {
     const { most, default: usual } = this.about.input;
     const size = length > most ? usual : (this.fixed ?? length);
-    const least = padded ? 1 : (this.fixed ?? this.least);
     const spans = [];
     for (let start = 0; start < length; start += size) {
-      if (Math.min(size, length - start) >= least) spans.push([start, Math.min(start + size, length)]);
+      if (Math.min(size, length - start) >= this.shortest) spans.push([start, Math.min(start + size, length)]);
     }
     return spans;
   }
 
   #start(scripts) {
-    const address = URL.createObjectURL(new Blob(scripts.flatMap((script) => [script, "\n"]), { type: "text/javascript" }));
+    const address = URL.createObjectURL(
+      new Blob(
+        scripts.flatMap((script) => [script, "\n"]),
+        { type: "text/javascript" },
+      ),
+    );
     this.#worker = new Worker(address);
     this.#worker.onmessage = ({ data }) => {
       const { resolve, reject } = this.#waiting.get(data.number);
@@ -170,7 +181,10 @@ function hasSimd() {
   const types = [1, 4, 1, 96, 0, 0];
   const functions = [3, 2, 1, 0];
   const code = [10, 23, 1, 21, 0, 253, 12, ...new Array(16).fill(0), 26, 11];
-  return typeof WebAssembly === "object" && WebAssembly.validate(new Uint8Array([...header, ...types, ...functions, ...code]));
+  return (
+    typeof WebAssembly === "object" &&
+    WebAssembly.validate(new Uint8Array([...header, ...types, ...functions, ...code]))
+  );
 }
 
 async function fetched(address) {

@@ -7,7 +7,8 @@ const answers = {
   async open({ loader, wasm, model }) {
     // Threads share memory, which browsers allow only to pages whose server sends COOP and COEP.
     ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
-    ort.env.wasm.wasmPaths = { mjs: loader };
+    // A page that was opened as a file has no origin, and its worker may import only what it has made itself.
+    ort.env.wasm.wasmPaths = { mjs: URL.createObjectURL(new Blob([loader], { type: "text/javascript" })) };
     ort.env.wasm.wasmBinary = wasm;
     session = await ort.InferenceSession.create(new Uint8Array(model), {
       executionProviders: ["wasm"],
