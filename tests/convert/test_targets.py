@@ -137,9 +137,9 @@ def test_a_third_formats_wrong_values_are_found(with_a_third: Convert, quick: li
 
 
 def test_the_formats_are_known_by_name() -> None:
-    assert [target.name for target in TARGETS] == ["onnx", "coreml", "npu"]
+    assert [target.name for target in TARGETS] == ["onnx", "coreml", "npu", "web"]
     assert named("coreml").title == "Core ML"
-    with pytest.raises(UserError, match="there is no format 'tflite'; the formats are onnx, coreml, npu"):
+    with pytest.raises(UserError, match="there is no format 'tflite'; the formats are onnx, coreml, npu, web"):
         named("tflite")
 
 
@@ -192,8 +192,9 @@ def test_an_option_knows_its_values(option: Option, good: list[Any], bad: list[A
 def test_artifacts_are_known_by_their_ending() -> None:
     assert of_artifact(Path("a/model.onnx")).runtime_names() == ("onnxruntime", "tract")
     assert of_artifact(Path("a/npu/model.npu.onnx")).name == "npu"
+    assert of_artifact(Path("a/web/")).runtime_names() == ("browser",)
     assert of_artifact(Path("a/model.mlpackage")).runtime_names() == ("coreml", "executor", "executor-float32")
-    with pytest.raises(UserError, match=r"must end in \.onnx or \.mlpackage or \.npu\.onnx"):
+    with pytest.raises(UserError, match=r"must end in \.onnx or \.mlpackage or \.npu\.onnx or web"):
         of_artifact(Path("a/model.tflite"))
 
 
