@@ -74,11 +74,11 @@ def check_file(path: Path, artifact: Artifact, tensor: Input, outputs: tuple[Out
 
 def open_page(path: Path) -> Runner:
     """The page in a browser; RunnerError where a script of it is none of ours, for a browser runs what it is given."""
+    from validators.known import foreign_faults
     from validators.runners.browser import open_folder
     from validators.runners.runner import RunnerError
-    from validators.web_page import script_faults
 
-    for fault in script_faults(path, _known()):
+    for fault in foreign_faults(path, _known()):
         raise RunnerError(f"{fault}; it is not run")
     return open_folder(path)
 

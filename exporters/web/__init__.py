@@ -1,1 +1,1 @@
-"""A page that tags sound in the browser: its own files, ONNX Runtime Web, a model and what is said of it; docs/web.md."""
+"""A page that tags sound in the browser: its own files, ONNX Runtime Web, a model and its facts; docs/web.md."""

@@ -137,9 +137,9 @@ def test_a_third_formats_wrong_values_are_found(with_a_third: Convert, quick: li
 
 
 def test_the_formats_are_known_by_name() -> None:
-    assert [target.name for target in TARGETS] == ["onnx", "coreml", "npu", "web"]
+    assert [target.name for target in TARGETS] == ["onnx", "coreml", "npu", "swift", "web"]
     assert named("coreml").title == "Core ML"
-    with pytest.raises(UserError, match="there is no format 'tflite'; the formats are onnx, coreml, npu, web"):
+    with pytest.raises(UserError, match="there is no format 'tflite'; the formats are onnx, coreml, npu, swift, web"):
         named("tflite")
 
 
@@ -152,7 +152,11 @@ def test_what_is_asked_for_has_its_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "owners"), [({"precision": "fp32"}, "--to coreml"), ({"seconds": 1.0}, "--to coreml or --to npu")]
+    ("given", "owners"),
+    [
+        ({"precision": "fp32"}, "--to coreml or --to swift"),
+        ({"seconds": 1.0}, "--to coreml or --to npu or --to swift"),
+    ],
 )
 def test_an_option_of_what_is_not_asked_for_is_refused(given: dict[str, Any], owners: str) -> None:
     (name,) = given
@@ -164,8 +168,8 @@ def test_an_option_of_what_is_not_asked_for_is_refused(given: dict[str, Any], ow
 def test_the_same_option_of_two_formats_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     twin = replace(named("coreml"), name="twin", options=(SECONDS,))
     monkeypatch.setattr(targets, "TARGETS", (*TARGETS, twin))
-    assert [target.name for target in declaring(SECONDS)] == ["coreml", "npu", "twin"]
-    with pytest.raises(UserError, match="belongs to --to coreml or --to npu or --to twin"):
+    assert [target.name for target in declaring(SECONDS)] == ["coreml", "npu", "swift", "twin"]
+    with pytest.raises(UserError, match="belongs to --to coreml or --to npu or --to swift or --to twin"):
         asked_for((), {"seconds": 1.0})
     assert dict(asked_for(("twin",), {"seconds": 1.0})[1][1]) == {"seconds": 1.0}
 
@@ -193,8 +197,9 @@ def test_artifacts_are_known_by_their_ending() -> None:
     assert of_artifact(Path("a/model.onnx")).runtime_names() == ("onnxruntime", "tract")
     assert of_artifact(Path("a/npu/model.npu.onnx")).name == "npu"
     assert of_artifact(Path("a/web/")).runtime_names() == ("browser",)
+    assert of_artifact(Path("a/swift")).runtime_names() == ("coreml", "executor")
     assert of_artifact(Path("a/model.mlpackage")).runtime_names() == ("coreml", "executor", "executor-float32")
-    with pytest.raises(UserError, match=r"must end in \.onnx or \.mlpackage or \.npu\.onnx or web"):
+    with pytest.raises(UserError, match=r"must end in \.onnx or \.mlpackage or \.npu\.onnx or swift or web"):
         of_artifact(Path("a/model.tflite"))
 
 

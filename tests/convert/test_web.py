@@ -8,8 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
 from convert import manifest as manifests
 from convert.folder import listing
 from convert.manifest import Artifact

@@ -19,10 +19,10 @@ from selenium.webdriver.remote.client_config import ClientConfig
 
 from recipes.base import files
 from recipes.base.errors import UserError
+from validators import about
 from validators.runners import browser_process
 from validators.runners.runner import Arrays, Port, Runner, RunnerError, shortened
 from validators.runners.runtime import BROWSERS, DRIVER
-from validators.web_page import about
 
 _TYPES = {
     ".html": "text/html",
@@ -78,11 +78,11 @@ const [described, done] = arguments;
 def open_folder(folder: Path) -> Runner:
     """The page of a folder, whose scripts are known; raises RunnerError where it does not load."""
     try:
-        facts = about(folder).get("facts")
+        facts = about.read(folder).get("facts")
     except UserError as error:
         raise RunnerError(str(error)) from error
     server = Server(folder)
-    page = started()
+    page = Browser()
     try:
         page.get(server.address)
         ports = _answer(page.execute_async_script(_OPEN))["ports"]
@@ -105,42 +105,53 @@ def open_folder(folder: Path) -> Runner:
         runtime="browser",
         inputs=tuple(map(_port, ports["inputs"])),
         outputs=tuple(map(_port, ports["outputs"])),
-        metadata={key: value for key, value in facts.items() if isinstance(value, str)} if isinstance(facts, dict) else {},
+        metadata={key: value for key, value in facts.items() if isinstance(value, str)}
+        if isinstance(facts, dict)
+        else {},
         run=run,
     )
 
 
-def started(*arguments: str) -> webdriver.Remote:
-    """A headless browser that reaches this machine alone; it ends with this process, however that ends."""
-    keeper = subprocess.Popen(
-        [sys.executable, "-I", browser_process.__file__, str(which(DRIVER))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        # Ctrl-C of a terminal is for the command.
-        start_new_session=True,
-    )
-    assert keeper.stdout is not None
-    port = keeper.stdout.readline().strip()
-    if not port:
-        raise RunnerError(f"browser: {DRIVER} does not start")
-    address = f"http://127.0.0.1:{port}"
-    options = webdriver.ChromeOptions()
-    options.binary_location = next(path for path in map(which, BROWSERS) if path)
-    for argument in (*_OFFLINE, *arguments):
-        options.add_argument(argument)
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        # Chromium refuses to sandbox what root runs, as in containers.
-        options.add_argument("--no-sandbox")
-    direct = Proxy({"proxyType": ProxyType.DIRECT})
-    try:
-        page = webdriver.Remote(address, options=options, client_config=ClientConfig(address, proxy=direct, timeout=_NO_LIMIT))
-    except WebDriverException as error:
-        raise RunnerError(f"browser: {shortened(error)}") from error
-    page.keeper = keeper  # It ends when nobody holds its standard input.
-    page.set_script_timeout(_NO_LIMIT)
-    return page
+class Browser(webdriver.Remote):
+    """Headless, and reaching this machine alone; it ends with this process, however that ends.
+
+    `arguments` are more of Chromium's own. Raises RunnerError where it does not start.
+    """
+
+    def __init__(self, *arguments: str) -> None:
+        # It ends when nobody holds its standard input.
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-I", browser_process.__file__, str(which(DRIVER))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            # Ctrl-C of a terminal is for the command.
+            start_new_session=True,
+        )
+        assert self._keeper.stdout is not None
+        port = self._keeper.stdout.readline().strip()
+        if not port:
+            raise RunnerError(f"browser: {DRIVER} does not start")
+        options = webdriver.ChromeOptions()
+        options.binary_location = next(path for path in map(which, BROWSERS) if path)
+        for argument in (*_OFFLINE, *arguments):
+            options.add_argument(argument)
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            # Chromium refuses to sandbox what root runs, as in containers.
+            options.add_argument("--no-sandbox")
+        address, direct = f"http://127.0.0.1:{port}", Proxy({"proxyType": ProxyType.DIRECT})
+        try:
+            super().__init__(
+                address, options=options, client_config=ClientConfig(address, proxy=direct, timeout=_NO_LIMIT)
+            )
+        except WebDriverException as error:
+            raise RunnerError(f"browser: {shortened(error)}") from error
+        self.set_script_timeout(_NO_LIMIT)
+
+    def quit(self) -> None:
+        super().quit()
+        self._keeper.communicate()
 
 
 class Server(ThreadingHTTPServer):

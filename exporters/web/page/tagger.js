@@ -51,8 +51,7 @@ class Tagger {
     this.labels = JSON.parse(about.facts.labels);
     this.rate = Number(about.facts.sample_rate);
     this.least = Number(about.facts.least_size);
-    const last = about.input.axes.at(-1);
-    this.fixed = typeof last === "number" ? last : null;
+    this.fixed = about.input.size; // null where it takes any length
     // Only what the model's authors pad may be shorter than the one length that it takes.
     this.shortest = about.facts.peak !== undefined ? 1 : (this.fixed ?? this.least);
   }
@@ -98,7 +97,7 @@ class Tagger {
     }
     const { peak } = this.about.facts;
     const fed = peak === undefined ? samples : normalised(samples, Number(peak));
-    const shape = this.about.input.axes.slice(1, -1);
+    const shape = this.about.input.between;
     const outputs = [];
     let milliseconds = 0;
     for (const [start, end] of spans) {

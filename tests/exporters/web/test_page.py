@@ -27,9 +27,9 @@ def browser() -> Iterator[Any]:
     """It hears a tone that comes and goes where it is asked for its microphone."""
     from selenium.webdriver.remote.file_detector import UselessFileDetector
 
-    from validators.runners.browser import started
+    from validators.runners.browser import Browser
 
-    browser = started("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+    browser = Browser("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
     # The files that a person chooses are on the same machine.
     browser.file_detector = UselessFileDetector()
     yield browser

@@ -85,7 +85,9 @@ def test_what_a_mirror_gives_must_be_the_published_one(
     content = bytearray(package.read_bytes())
     content[-1] ^= 1
     package.write_bytes(content)
-    with pytest.raises(UserError, match=r"ONNX Runtime Web could not be fetched .* not the published one.*SOUNDPORT_NPM"):
+    with pytest.raises(
+        UserError, match=r"ONNX Runtime Web could not be fetched .* not the published one.*SOUNDPORT_NPM"
+    ):
         runtime.package()
     package.unlink()
     with pytest.raises(UserError, match="404"):
