@@ -1,8 +1,8 @@
 """What a page costs: `python -m benchmarks.page FOLDER ...` of folders that `convert recipe NAME --to web` made.
 
-ONNX Runtime Web in headless Chromium beside ONNX Runtime here, on one thread each, and the page on the threads that
-browsers give it where the server's headers allow them; in turns, the median of some rounds. Of the model alone: the page
-times itself, and resampling and drawing are not in it.
+ONNX Runtime Web in headless Chromium beside ONNX Runtime here, on one thread each, and the page on as many threads as
+browsers give it where headers allow them; in turns, the median of some rounds. It is the time of the model alone:
+resampling and drawing are not in it.
 """
 
 import sys
@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +19,10 @@ from recipes.base.sound import rich
 from recipes.base.threads import one_thread
 from validators.runners import onnxruntime
 from validators.runners.browser import Browser, Server
+from validators.runners.runner import Arrays
+
+# Milliseconds of a run on these arrays.
+Timed = Callable[[Arrays], float]
 
 _ROUNDS = 7
 # https://web.dev/articles/coop-coep
@@ -36,41 +39,43 @@ const [name, shape, done] = arguments;
 
 
 def main(folders: list[Path]) -> None:
-    shown = Table("model", "sound", "page, 1 thread", "page, threads", "here", "ratio", "page, MB", box=None, pad_edge=False)
+    shown = Table("model", "sound", "page, 1 thread", "page, threads", "here", "ratio", "MB", box=None, pad_edge=False)
     for folder in folders:
         made = manifest.read(folder)
-        tensor = made.input
         size = sum(path.stat().st_size for path in (folder / "web").rglob("*") if path.is_file())
-        runner = onnxruntime.open_file(folder / "model.onnx")
-        servers = [Server(folder / "web"), Server(folder / "web", _ISOLATED)]
-        browsers = [Browser(), Browser()]
-        for browser, server in zip(browsers, servers, strict=True):
-            browser.get(server.address)
-        for count in [tensor.default] if tensor.fixed else [made.sample_rate, tensor.default]:
-            fed = rich(count, made.sample_rate, 1).reshape(tensor.shape(1, count))
-
-            def here(fed: np.ndarray = fed) -> float:
-                begun = time.perf_counter()
-                runner.run({tensor.name: fed})
-                return 1000 * (time.perf_counter() - begun)
-
-            def page(browser: Browser, server: Server, fed: np.ndarray = fed) -> float:
-                server.fed = fed.tobytes()
-                return float(browser.execute_async_script(_TIMED, tensor.name, list(fed.shape)))
-
-            calls: list[Callable[[], float]] = [
-                lambda: page(browsers[0], servers[0]),
-                lambda: page(browsers[1], servers[1]),
-                here,
-            ]
-            rounds = [[call() for call in calls] for _ in range(_ROUNDS + 1)][1:]
-            one, threads, own = (median(taken) for taken in zip(*rounds, strict=True))
-            ratio = median(taken[0] / taken[2] for taken in rounds)
-            times = (f"{one:.0f} ms", f"{threads:.0f} ms", f"{own:.0f} ms", f"{ratio:.1f} x")
-            shown.add_row(made.title, f"{count / made.sample_rate:.4g} s", *times, f"{size / 1e6:.1f}")
-        for browser in browsers:
-            browser.quit()
+        calls = [in_page(folder, {}), in_page(folder, _ISOLATED), here(folder)]
+        for count in [made.input.default] if made.input.fixed else [made.sample_rate, made.input.default]:
+            fed = {made.input.name: rich(count, made.sample_rate, 1).reshape(made.input.shape(1, count))}
+            rounds = [[call(fed) for call in calls] for _ in range(_ROUNDS + 1)][1:]
+            times = [f"{median(taken):.0f} ms" for taken in zip(*rounds, strict=True)]
+            ratio = median(page / own for page, _, own in rounds)
+            shown.add_row(
+                made.title, f"{count / made.sample_rate:.4g} s", *times, f"{ratio:.1f} x", f"{size / 1e6:.1f}"
+            )
     Console(width=140).print(shown)
+
+
+def here(folder: Path) -> Timed:
+    runner = onnxruntime.open_file(folder / "model.onnx")
+
+    def taken(fed: Arrays) -> float:
+        begun = time.perf_counter()
+        runner.run(fed)
+        return 1000 * (time.perf_counter() - begun)
+
+    return taken
+
+
+def in_page(folder: Path, headers: dict[str, str]) -> Timed:
+    server, browser = Server(folder / "web", headers), Browser()
+    browser.get(server.address)
+
+    def taken(fed: Arrays) -> float:
+        ((name, array),) = fed.items()
+        server.fed = array.tobytes()
+        return float(browser.execute_async_script(_TIMED, name, list(array.shape)))
+
+    return taken
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ session = onnxruntime.InferenceSession("{file}")
 
 ## `{file}` in Rust, tract
 
+Not run where this was made: it needs Cargo and the crate `tract-onnx`.
+
 ```rust
 use tract_onnx::prelude::*;
 
