@@ -12,17 +12,18 @@ from exporters.onnx.metadata import describe
 from exporters.web import folder as page
 from recipes.base.config import find
 from recipes.base.facts import facts_of
-from recipes.base.spec import CoreML, Input, Variant
+from recipes.base.spec import CoreML, Input, Preparation, Variant
 
 RATE, HOP, BANDS = 32000, 320, 8
 # A name that would be a picture, and run a script, where it is taken for HTML.
 LABELS = ("Low", "<img src=x onerror=\"document.title='run'\">", "High")
 
 
-def variant() -> Variant:
+def variant(fixed: bool = False) -> Variant:
+    """Of any length, or as EAT of one alone, whose peak is set and whose scores are logits of one class of many."""
     pann = find("mobilenetv1")
     clip, _, frames, _, mel = pann.outputs
-    return replace(
+    free = replace(
         pann,
         name="tiny",
         title="Tiny <b>model</b>",
@@ -37,9 +38,18 @@ def variant() -> Variant:
         scores="clipwise",
         coreml=CoreML(float32_through="melspec"),
     )
+    if not fixed:
+        return free
+    return replace(
+        free,
+        input=Input("waveform", ("batch", RATE), "Mono sound"),
+        preparation=Preparation(peak=0.95),
+        outputs=(replace(free.outputs[0], kind="multiclass_logit"),),
+        coreml=CoreML(float32_through=None),
+    )
 
 
-def model(scale: float = 1.0) -> onnx.ModelProto:
+def model(scale: float = 1.0, fixed: bool = False) -> onnx.ModelProto:
     """Cosines by HOP samples, their logarithm, three means of it; `scale` other than 1 makes another model of it."""
     pitch = (np.arange(BANDS) + 0.5) / BANDS
     cosines = np.cos(np.pi * (np.arange(HOP)[:, None] * pitch + 0.25)).astype(np.float32) / HOP
@@ -69,9 +79,9 @@ def model(scale: float = 1.0) -> onnx.ModelProto:
         helper.make_node("MatMul", ["melspec", "classes"], ["sums"]),
         helper.make_node("Add", ["sums", "offset"], ["logits"]),
         helper.make_node("Sigmoid", ["logits"], ["framewise"]),
-        helper.make_node("ReduceMean", ["framewise"], ["clipwise"], axes=[1], keepdims=0),
+        helper.make_node("ReduceMean", ["logits" if fixed else "framewise"], ["clipwise"], axes=[1], keepdims=0),
     ]
-    tiny = variant()
+    tiny = variant(fixed)
     ports = [
         helper.make_tensor_value_info(port.name, onnx.TensorProto.FLOAT, port.axes)
         for port in (tiny.input, *tiny.outputs)
@@ -85,10 +95,11 @@ def tone(hertz: float, seconds: float, rate: int = RATE) -> np.ndarray:
     return (0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
 
 
-def write(folder: Path, package: Path, scale: float = 1.0) -> Path:
+def write(folder: Path, package: Path, scale: float = 1.0, fixed: bool = False) -> Path:
     """`web` in the folder, with the sounds `low` and `high`."""
-    tiny, facts = variant(), facts_of(variant(), "synthetic", "0" * 64, LABELS)
-    made = model(scale)
+    tiny = variant(fixed)
+    facts = facts_of(tiny, "synthetic", "0" * 64, LABELS)
+    made = model(scale, fixed)
     describe(made, tiny, facts)
     onnx.save(made, folder / "model.onnx")
     sounds = {"low": folder / "low.wav", "high": folder / "high.wav"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from convert.targets import coreml
 from convert.targets.coreml import PRECISION
 from convert.targets.target import SECONDS, Job, Product, Target, refuse_seconds
-from exporters.swift.package import RESOURCES, command
+from exporters.swift import COMMAND, PACKAGE, RESOURCES
 from validators.runners.runtime import Runtime, needs_macos
 
 if TYPE_CHECKING:
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 _SAMPLE = """## `{file}` in Swift
 
 A package for an app: `.package(path: "{file}")`, or dropped into Xcode. `swift test` in it, on a Mac, holds it to the
-reference. `swift run tag SOUND` is this program, its `Sources/tag/Tag.swift`:
+reference. `swift run tag SOUND` is this program of it:
 
 ```swift
 """
+# Braces of its own are no places to fill.
+_SAMPLE += (PACKAGE / COMMAND).read_text(encoding="utf-8").replace("{", "{{").replace("}", "}}") + "```\n"
 
 _NOT_SOUND = "no Swift package is made of the model that is fed {name}: it takes sound; ask for that input, too"
 _MODEL = f"{RESOURCES}/model.mlpackage"
@@ -90,8 +92,7 @@ TARGET = Target(
     ),
     make=make,
     check_file=check_file,
-    # Braces of its own are no places to fill.
-    sample=_SAMPLE + command().replace("{", "{{").replace("}", "}}") + "```\n",
+    sample=_SAMPLE,
     options=(PRECISION, SECONDS),
     refuse=refuse_seconds,
     remarks=remarks,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = """## `{file}` in JavaScript, ONNX Runtime Web
 
-`{file}/` is a page by itself: `python3 -m http.server -d {file}` shows it. In a page of yours:
+`{file}/` is a page by itself: `python3 -m http.server --bind 127.0.0.1 -d {file}` serves it. In a page of yours:
 
 ```html
 <script src="{file}/tagger.js"></script>

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Mapping
-from importlib.resources import as_file, files
 from pathlib import Path
 
 from exporters import about
@@ -14,13 +13,12 @@ MODEL = "model.onnx"
 SOUNDS = "sounds"
 RUNTIME = "ort"
 
-_PAGE = files("exporters.web") / "page"
+_PAGE = Path(__file__).parent / "page"
 
 
 def static() -> dict[str, bytes]:
     """The page's own files, which are the same for all models, by their path in the folder."""
-    with as_file(_PAGE) as page:
-        return {path.relative_to(page).as_posix(): path.read_bytes() for path in page.rglob("*") if path.is_file()}
+    return {path.relative_to(_PAGE).as_posix(): path.read_bytes() for path in _PAGE.rglob("*") if path.is_file()}
 
 
 def write(folder: Path, model: Path, variant: Variant, facts: Facts, sounds: Mapping[str, Path], package: Path) -> None:

@@ -11,13 +11,13 @@ import pytest
 
 from convert.manifest import Artifact
 from convert.targets.swift import TARGET
-from exporters.swift import package
+from exporters.swift import COMMAND, RESOURCES, package
 from recipes.base.facts import from_strings
 from validators import swift_package
 from validators.results import Check
 from validators.runners.onnxruntime import open_file
 
-MODEL = package.RESOURCES + "/model.mlpackage"
+MODEL = RESOURCES + "/model.mlpackage"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def _with(name: str, content: str) -> Callable[[Path], None]:
 
 
 def _of_another_rate(folder: Path) -> None:
-    path = folder / package.RESOURCES / "model.json"
+    path = folder / RESOURCES / "model.json"
     about = json.loads(path.read_text(encoding="utf-8"))
     about["facts"]["sample_rate"] = "16000"
     path.write_text(json.dumps(about))
@@ -72,10 +72,10 @@ def _of_another_rate(folder: Path) -> None:
         (_with("Package.swift", "import Foundation"), "file", "Package.swift is not that of this version"),
         (_with("Sources/SoundTagger/More.swift", ""), "file", "Sources/SoundTagger/More.swift is no file of this"),
         (_with("Plugins/run.swift", ""), "file", "Plugins/run.swift is no file of this"),
-        (lambda folder: (folder / package.COMMAND).unlink(), "file", "Tag.swift is missing"),
+        (lambda folder: (folder / COMMAND).unlink(), "file", "Tag.swift is missing"),
         (lambda folder: shutil.rmtree(folder / MODEL), "file", "no readable package"),
         (_of_another_rate, "metadata", "says other facts than the model has"),
-        (_with(package.RESOURCES + "/model.json", "{"), "metadata", "model.json cannot be read"),
+        (_with(RESOURCES + "/model.json", "{"), "metadata", "model.json cannot be read"),
     ],
 )
 def test_a_fault_is_found_and_nothing_is_run(

@@ -41,6 +41,8 @@ _OFFLINE = (
     "--headless=new",
     "--remote-debugging-pipe",
     "--disable-gpu",
+    # Containers lend little of it.
+    "--disable-dev-shm-usage",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",

@@ -34,7 +34,7 @@ DRIVER = "chromedriver"
 def needs_browser() -> str | None:
     """Of a page: Chromium or Chrome, its driver, and the package that speaks to that."""
     if not any(map(which, BROWSERS)) or not which(DRIVER):
-        return "Chromium and its driver are not installed; `apt install chromium chromium-driver` adds them"
+        return "Chromium and its driver are not installed; on Debian `apt install chromium chromium-driver` adds them"
     return needs_package("selenium")()
 
 

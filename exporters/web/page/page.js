@@ -203,8 +203,8 @@ async function listen() {
   });
   // At its own rate: not every browser connects a microphone to a context of another.
   const context = new AudioContext();
-  const recorder = URL.createObjectURL(await tagger.read("recorder.js"));
-  await context.audioWorklet.addModule(recorder);
+  const recorder = new Blob([await tagger.read("recorder.js")], { type: "text/javascript" });
+  await context.audioWorklet.addModule(URL.createObjectURL(recorder));
   const node = new AudioWorkletNode(context, "recorder");
   const most = Math.round((tagger.fixed === null ? LIVE_SECONDS : tagger.fixed / tagger.rate) * context.sampleRate);
   let blocks = [];
@@ -221,7 +221,9 @@ async function listen() {
   const looping = (async () => {
     at("player").hidden = true;
     for (; on; await pause()) {
-      const heard = await resampled(blocks, count, context.sampleRate, tagger.rate);
+      const all = await resampled(blocks, count, context.sampleRate, tagger.rate);
+      // Blocks are not cut: there may be a little more than one window.
+      const heard = tagger.fixed === null ? all : all.slice(-tagger.fixed);
       // A file that is too short is told of; a microphone is waited for.
       if (heard.length < tagger.shortest) continue;
       const answer = await tagger.tag(heard, "The microphone");
@@ -244,7 +246,10 @@ async function listen() {
   at("microphone").setAttribute("aria-pressed", "true");
   at("microphone").textContent = "Stop the microphone";
   tell("Listening …");
-  looping.catch((error) => attempt(() => Promise.reject(error)));
+  looping.catch((error) => {
+    listening?.stop().catch(() => {}); // It ends with the same error.
+    attempt(() => Promise.reject(error));
+  });
 }
 
 /** Blocks of mono sound in one, at another rate. */
@@ -272,7 +277,11 @@ at("sound").addEventListener("change", ({ target }) => {
   const { value, selectedOptions } = target;
   if (value) attempt(async () => tagFile(await (await window.tagger).read(value), selectedOptions[0].text));
 });
-at("microphone").addEventListener("click", () => attempt(() => (listening ? listening.stop() : listen())));
+at("microphone").addEventListener("click", async ({ target }) => {
+  target.disabled = true; // Until the person has answered the browser.
+  await attempt(() => (listening ? listening.stop() : listen()));
+  target.disabled = false;
+});
 for (const kind of ["dragenter", "dragover"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault();

@@ -14,7 +14,7 @@ from convert.manifest import Artifact
 from convert.targets.swift import TARGET, make
 from convert.targets.target import Job
 from exporters.lowering import lower
-from exporters.swift import package
+from exporters.swift import COMMAND, package
 from recipes.base.facts import facts_of
 
 FILES = package.static()
@@ -82,7 +82,7 @@ def test_core_ml_is_behind_one_file() -> None:
 
 def test_the_cards_sample_is_a_program_of_the_package() -> None:
     sample = TARGET.sample.format(file="swift").partition("```swift\n")[2].partition("```")[0]
-    assert sample.encode() == FILES[package.COMMAND]
+    assert sample.encode() == FILES[COMMAND]
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from recipes.base import preparation
 from tests import tiny_page as tiny
 
 pytestmark = pytest.mark.usefixtures("browser_is_here")
@@ -49,7 +50,7 @@ class Page:
         return self
 
     def until(self, holds: Callable[[], bool]) -> None:
-        for _ in range(400):
+        for _ in range(1200):
             if holds():
                 return
             time.sleep(0.025)
@@ -120,6 +121,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stereo = np.stack([tiny.tone(13000, 1, 44100), tiny.tone(13000, 1, 44100)], axis=1)
     soundfile.write(folder / "stereo.flac", stereo, 44100)
     soundfile.write(folder / "long.wav", np.tile(tiny.tone(1000, 1), 6), tiny.RATE)
+    soundfile.write(folder / "quiet.wav", 0.1 * tiny.tone(13000, 1.5), tiny.RATE, "FLOAT")
     soundfile.write(folder / "short.wav", tiny.tone(1000, 0.01), tiny.RATE)
     (folder / "text.wav").write_text("no sound")
     return folder
@@ -229,6 +231,29 @@ def test_long_sound_goes_through_in_windows(page: Page, sounds: Path) -> None:
     page.until(lambda: page.status.startswith("low: 1.00 s"))
     assert page.text("windows") == ""
     np.testing.assert_allclose([n for _, n in once], [n for _, n in page.rows()], atol=2e-3)
+
+
+def test_a_model_of_one_length_is_fed_as_its_authors_feed_it(
+    browser: Any, npm_package: Path, sounds: Path, tmp_path: Path
+) -> None:
+    from validators.runners.browser import Server
+    from validators.runners.onnxruntime import open_file
+
+    folder = tiny.write(tmp_path, npm_package, fixed=True)
+    page = Page(browser, Server(folder).address).ready().tagged(sounds / "quiet.wav")
+    assert page.text("windows") == "The mean of 2 windows of 1.00 s."
+    samples, _ = soundfile.read(sounds / "quiet.wav", dtype="float32")
+    normalised = preparation.normalised(samples, 0.95)
+    windows = np.stack([preparation.fitted(normalised[start:], tiny.RATE) for start in (0, tiny.RATE)])
+    scores = open_file(tmp_path / "model.onnx").run({"waveform": windows})["clipwise"]
+    right = (np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)).mean(axis=0)
+    order = np.argsort(-right)
+    assert [name for name, _ in page.rows()] == [tiny.LABELS[index] for index in order]
+    np.testing.assert_allclose([number for _, number in page.rows()], right[order], atol=6e-4)
+    # It has no spectrogram and no frames: one is drawn for the eye, and the windows are the curves.
+    assert page.text("spectrum-caption") == "Spectrogram, for the eye alone: the network hears the waveform"
+    assert np.ptp(page.pixels("spectrum").sum(axis=2)) > 300
+    assert page.element("curves").is_displayed()
 
 
 @pytest.mark.parametrize(
