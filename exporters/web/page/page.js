@@ -241,6 +241,7 @@ async function listen() {
       at("microphone").textContent = "Use the microphone";
       for (const track of stream.getTracks()) track.stop();
       await looping.finally(() => context.close());
+      tell("The microphone is off.");
     },
   };
   at("microphone").setAttribute("aria-pressed", "true");

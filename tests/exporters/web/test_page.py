@@ -121,7 +121,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stereo = np.stack([tiny.tone(13000, 1, 44100), tiny.tone(13000, 1, 44100)], axis=1)
     soundfile.write(folder / "stereo.flac", stereo, 44100)
     soundfile.write(folder / "long.wav", np.tile(tiny.tone(1000, 1), 6), tiny.RATE)
-    soundfile.write(folder / "quiet.wav", 0.1 * tiny.tone(13000, 1.5), tiny.RATE, "FLOAT")
+    soundfile.write(folder / "quiet.wav", 0.1 * tiny.tone(13000, 1.5) + 0.02 * tiny.tone(1000, 1.5), tiny.RATE, "FLOAT")
     soundfile.write(folder / "short.wav", tiny.tone(1000, 0.01), tiny.RATE)
     (folder / "text.wav").write_text("no sound")
     return folder
@@ -298,8 +298,9 @@ def test_the_microphone_is_heard_until_it_is_stopped(page: Page) -> None:
     assert button.text == "Stop the microphone"
     assert page.rows()
     button.click()
-    page.until(lambda: button.text == "Use the microphone")
+    page.until(lambda: page.status == "The microphone is off." and button.is_enabled())
     assert button.get_attribute("aria-pressed") == "false"
+    assert button.text == "Use the microphone"
 
 
 def test_no_microphone_is_told(page: Page) -> None:
@@ -317,7 +318,7 @@ def test_no_microphone_is_told(page: Page) -> None:
     ):
         page.browser.execute_script(script)
         page.element("microphone").click()
-        page.until(lambda said=said: page.problem == said)
+        page.until(lambda said=said: page.problem == said and page.element("microphone").is_enabled())
     page.browser.get("about:blank")
 
 
