@@ -38,6 +38,8 @@ def entry(variant: Variant) -> dict[str, Any]:
 
 
 def _checkpoint(variant: Variant) -> str:
+    if not variant.trained:
+        return "not needed"
     if variant.source is None or variant.source.size is None:
         return "by --checkpoint"
     return "cached" if cached(variant) else "not cached"
@@ -58,7 +60,7 @@ def table(variants: Iterable[Variant]) -> RenderableType:
     notes = [
         f"MACs: {_COUNTED}, for {cost.SECONDS} s of sound.",
         "cached: -, where the file is not fetched, since no checksum of it is known or nobody publishes one: give it "
-        "with --checkpoint.",
+        "with --checkpoint; mel needs none.",
         "A family's name stands for the variant in brackets. `convert list NAME` shows the rest.",
     ]
     ordered = sorted(variants, key=_by_cost)
@@ -116,7 +118,7 @@ def details(variant: Variant) -> RenderableType:
         "md5": source and source.md5,
         "sha256": source and source.sha256,
         "formats": ", ".join(FORMATS),
-        "classes": f"{variant.classes}, of {variant.labels or 'its own'}",
+        "classes": variant.classes and f"{variant.classes}, of {variant.labels or 'its own'}",
         "network": _said(_flat({key: getattr(variant, key) for key in sorted(own)})),
         "sound": f"mono at {variant.sample_rate} Hz",
         "preparation": variant.preparation and f"peak to {variant.preparation.peak:g}, cut or padded with zeros",
@@ -149,6 +151,8 @@ def _flat(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _file(variant: Variant) -> str:
     source = variant.source
+    if not variant.trained:
+        return "none needed: all follows from the numbers, which --set KEY=VALUE and --config FILE.yaml change"
     if source is None:
         return "published by nobody: give a training run's with --checkpoint"
     size = [f"{source.size:,} bytes"] if source.size else []
