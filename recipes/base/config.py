@@ -8,6 +8,7 @@ key, mappings are merged key by key, and anything else is replaced. Parts are wh
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache, reduce
@@ -116,13 +117,13 @@ def parse(text: str, origin: str, family: Said | None = None) -> Variant:
 
 def called(values: Mapping[str, object]) -> Said:
     """Numbers by name, as a program gives them."""
-    listed = {name: Said(value, (f"{name}={value!r}",)) for name, value in values.items()}  # type: ignore[arg-type]
-    return Said(listed, (", ".join(place for said in listed.values() for place in said.places),))
+    given = {name: Said(value, (f"{name}={value!r}",)) for name, value in values.items()}  # type: ignore[arg-type]
+    return Said(given, tuple(place for said in given.values() for place in said.places))  # type: ignore[arg-type]
 
 
 def settings(words: Iterable[str]) -> Said:
     """Numbers by name, from words such as n_mels=80; a later one over an earlier. Raises UserError for other words."""
-    given = Said({}, ("--set",))
+    given: dict[str, Said] = {}
     for word in words:
         key, equals, text = word.partition("=")
         if not equals or not key or not text:
@@ -133,8 +134,8 @@ def settings(words: Iterable[str]) -> Said:
             value = text
         if isinstance(value, (dict, list)):
             raise UserError(f"--set {word}: give one number or word")
-        given = Said({key: Said(value, (f"--set {word}",))}, ("--set",)).over(given)
-    return Said(given.value, ("--set",))
+        given[key] = Said(value, (f"--set {word}",))
+    return Said(given, tuple(place for said in given.values() for place in said.places))
 
 
 def with_numbers(variant: Variant, given: Said) -> Variant:
@@ -155,17 +156,29 @@ def with_numbers(variant: Variant, given: Said) -> Variant:
     try:
         changed = TypeAdapter(type(variant)).validate_json(json.dumps(data)).derived()
     except ValidationError as error:
-        names = {place: (name,) for name, place in places.items()}
-        complaints = [
-            _complaint(given, names.get(item["loc"][:2], names.get(item["loc"][:1], ())), item["msg"])
-            for item in error.errors()
-        ]
+        names = {place: name for name, place in places.items()}
+        complaints = []
+        for item in error.errors():
+            name, message = names.get(item["loc"][:2], names.get(item["loc"][:1])), item["msg"]
+            if name in given.mapping():
+                complaints.append(_complaint(given, (name,), f"{message}{_hint(given.mapping()[name].value)}"))
+            else:
+                complaints.append(f"{' and '.join(given.places)}: {message.removeprefix('Value error, ')}")
         raise UserError("; ".join(dict.fromkeys(complaints))) from None
     except ValueError as error:
-        raise given.error((), str(error)) from None
+        raise UserError(f"{' and '.join(given.places)}: {error}") from None
     if changed == variant:
         return variant
     return replace(changed, name=f"{variant.name}_changed", title=f"{variant.title}, changed", default=False)
+
+
+def _hint(value: object) -> str:
+    """What a number lacks that YAML takes for text."""
+    if not isinstance(value, str) or not re.fullmatch(r"[-+]?[0-9]+e[-+]?[0-9]+", value):
+        return ""
+    mantissa, _, exponent = value.partition("e")
+    sign = exponent if exponent[0] in "+-" else f"+{exponent}"
+    return f"; YAML takes {value} for text: write {mantissa}.0e{sign}"
 
 
 def _shared(own: Said, family: Said | None) -> Iterator[Said]:

@@ -75,7 +75,11 @@ class LogMel(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         numbers = self.numbers
-        power = self.squares(_padded(_emphasised(waveform, numbers)[:, None], numbers))
+        x = _padded(_emphasised(waveform, numbers)[:, None], numbers)
+        if numbers.remove_dc:
+            # Each frame loses its mean whatever is taken off the whole, and what is gone before rounds nothing.
+            x = x - x.mean(dim=2, keepdim=True)
+        power = self.squares(x)
         bands = self.mel @ (torch.sqrt(power) if numbers.power == 1 else power)
         if numbers.drop_last_frame:
             bands = bands[:, :, :-1]
