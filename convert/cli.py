@@ -168,8 +168,8 @@ def recipe(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Set a number of a front end that has no checkpoint (family mel); `convert list NAME` names them. Repeat "
-            "for more.",
+            help="Set a number of a front end that has no checkpoint (family mel); `convert list NAME` names them. "
+            "Repeat for more.",
         ),
     ] = None,
     config: Annotated[

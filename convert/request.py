@@ -18,8 +18,8 @@ from recipes.base.spec import Output, Tolerance, Variant
 class Request:
     """The options of the command, as they were given; `options` are those that belong to targets.
 
-    No `inputs` means the variant's own, no `outputs` all that it has. `numbers` are those of `--set`, as they were given,
-    and stand over those in the file `config`.
+    No `inputs` means the variant's own, no `outputs` all that it has. `numbers` are those of `--set`, as they were
+    given, and stand over those in the file `config`.
     """
 
     name: str

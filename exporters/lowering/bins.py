@@ -33,7 +33,7 @@ class UsedBands(nn.Module):
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
         spectrum = F.conv1d(x, self.kernels, stride=self.hop)
-        if self.added is not None:
+        if self.added is not None and values is not None:
             spectrum = spectrum + self.added @ values
         squares = spectrum * spectrum
         # Slices, since opsets below 18 have no split into equal parts.

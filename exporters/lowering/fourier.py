@@ -106,7 +106,7 @@ class FactorisedBands(nn.Module):
         # (batch, rows * parts, columns * frames): what lies side by side in memory stays so. All sizes but the frames'
         # are numbers, so that no graph computes any and compilers know what they get.
         spectrum = self.sums @ columns.reshape(columns.shape[0], 2 * self.rows, -1)
-        if self.added is not None:
+        if self.added is not None and values is not None:
             spectrum = spectrum + (self.added @ values).reshape(spectrum.shape[0], len(self.sums), -1)
         squares = spectrum * spectrum
         power = squares.reshape(squares.shape[0], len(self.sums) // 2, 2, -1).sum(dim=2)

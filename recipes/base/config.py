@@ -118,7 +118,7 @@ def parse(text: str, origin: str, family: Said | None = None) -> Variant:
 def called(values: Mapping[str, object]) -> Said:
     """Numbers by name, as a program gives them."""
     given = {name: Said(value, (f"{name}={value!r}",)) for name, value in values.items()}  # type: ignore[arg-type]
-    return Said(given, tuple(place for said in given.values() for place in said.places))  # type: ignore[arg-type]
+    return Said(given, tuple(place for said in given.values() for place in said.places))
 
 
 def settings(words: Iterable[str]) -> Said:
@@ -146,7 +146,9 @@ def with_numbers(variant: Variant, given: Said) -> Variant:
     """
     places = variant.settable()
     if not places:
-        raise UserError(f"{variant.name} has the numbers that its weights were trained with; leave out --set and --config")
+        raise UserError(
+            f"{variant.name} has the numbers that its weights were trained with; leave out --set and --config"
+        )
     data = asdict(variant)
     for key, value in given.mapping().items():
         if key not in places:
@@ -159,7 +161,8 @@ def with_numbers(variant: Variant, given: Said) -> Variant:
         names = {place: name for name, place in places.items()}
         complaints = []
         for item in error.errors():
-            name, message = names.get(item["loc"][:2], names.get(item["loc"][:1])), item["msg"]
+            path, message = tuple(map(str, item["loc"])), item["msg"]
+            name = names.get(path[:2], names.get(path[:1], ""))
             if name in given.mapping():
                 complaints.append(_complaint(given, (name,), f"{message}{_hint(given.mapping()[name].value)}"))
             else:

@@ -15,6 +15,10 @@ Precision = Literal["fp32", "mixed", "fp16"]
 # Computed: the network has none that were trained, and its numbers stand for the checkpoint.
 Weights = Literal["published", "synthetic", "custom", "computed"]
 LabelSet = Literal["audioset", "esc50", "urban8k", "speechcommands"]
+# Of front ends, as `recipes.base.spectral` computes them.
+Window = Literal["hann", "hamming", "blackman", "povey", "rectangular"]
+MelScale = Literal["htk", "slaney", "kaldi"]
+MelNorm = Literal["slaney", "none"]
 Kind = Literal["probability", "logit", "multiclass_logit", "embedding", "feature"]
 
 # What `convert run` can rank.
@@ -189,8 +193,8 @@ class Preparation:
 class Variant:
     """One published checkpoint and everything that is said of it; a family adds keys in its `spec`.
 
-    A family without a checkpoint says in its `spec` that it is not `trained`: then there is nothing to fetch, to draw or
-    to be given, and what is converted follows from the configuration alone.
+    A family without a checkpoint says in its `spec` that it is not `trained`: then there is nothing to fetch, to draw
+    or to be given, and what is converted follows from the configuration alone.
     """
 
     trained: ClassVar[bool] = True
@@ -206,10 +210,9 @@ class Variant:
     source: Source | None = None
     published: Published | None = None
     sample_rate: Annotated[int, Field(gt=0)]
-    # None where nothing tells what the classes are called, or there are none.
+    # None where nothing tells what the classes are called.
     labels: LabelSet | None
-    # None are 0.
-    classes: Annotated[int, Field(ge=0)]
+    classes: Annotated[int, Field(gt=0)]
     preparation: Preparation | None = None
     input: Input
     # What the network behind the front end may be fed instead: outputs, of the same names.

@@ -4,14 +4,10 @@ Computed in float64 and rounded once to float32, but for Kaldi's bank, whose own
 trained with.
 """
 
-from typing import Literal
-
 import numpy as np
 from numpy.typing import NDArray
 
-WindowName = Literal["hann", "hamming", "blackman", "povey", "rectangular"]
-MelScale = Literal["htk", "slaney", "kaldi"]
-MelNorm = Literal["slaney", "none"]
+from recipes.base.spec import MelNorm, MelScale, Window
 
 # Slaney's mel scale is linear up to 1 kHz, at 15 mel, and logarithmic above, 27 mel for each factor of 6.4.
 # Source: Slaney, "Auditory Toolbox", 1998 (Interval Research report 1998-010), function mfcc;
@@ -22,7 +18,7 @@ _KNEE_MEL = _KNEE_HZ / _HZ_PER_MEL
 _LOG_STEP = np.log(6.4) / 27.0
 
 
-def window(name: WindowName, length: int, periodic: bool, dtype: type[np.floating] = np.float64) -> NDArray[np.floating]:
+def window(name: Window, length: int, periodic: bool, dtype: type[np.floating] = np.float64) -> NDArray[np.floating]:
     """(length,): as SciPy has those of these names; povey is the Hann window to the power of 0.85, which is Kaldi's.
 
     `periodic`: one period of a wave as long as the window, as spectra are taken; else the same at both ends. In float32

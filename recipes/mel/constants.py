@@ -4,27 +4,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipes.base import spectral
+from recipes.base.errors import UserError
 from recipes.mel.spec import Numbers, Variant
 
 
 def window(numbers: Numbers) -> NDArray[np.float64]:
     """(taps,), times what full scale 1 becomes."""
-    return numbers.input_scale * spectral.window(numbers.window, numbers.taps, numbers.periodic)
+    return numbers.input_scale * spectral.window(numbers.window, numbers.taps, numbers.periodic).astype(np.float64)
 
 
 def bank(variant: Variant) -> NDArray[np.float32]:
-    """(n_mels, n_fft // 2 + 1)."""
-    numbers = variant.front_end
-    highest = numbers.highest(variant.sample_rate)
-    return spectral.mel_bank(
-        numbers.n_mels,
-        numbers.n_fft,
-        variant.sample_rate,
-        numbers.fmin,
-        highest,
-        numbers.mel_scale,
-        numbers.norm,
-    )
+    """(n_mels, n_fft // 2 + 1). Raises UserError where no band has a bin."""
+    numbers, rate = variant.front_end, variant.sample_rate
+    sizes = numbers.n_mels, numbers.n_fft, rate, numbers.fmin, numbers.highest(rate)
+    found = spectral.mel_bank(*sizes, numbers.mel_scale, numbers.norm)
+    if not found.any():
+        raise UserError(
+            f"no mel band from {numbers.fmin:g} to {numbers.highest(rate):g} Hz has a bin of the DFT, which are "
+            f"{rate / numbers.n_fft:g} Hz apart; choose a greater n_fft, or fewer and wider bands"
+        )
+    return found
 
 
 def used_bins(bank: NDArray[np.float32]) -> range:
@@ -36,14 +35,6 @@ def used_bins(bank: NDArray[np.float32]) -> range:
 def empty_bands(bank: NDArray[np.float32]) -> list[int]:
     """Those that lie between two bins, and hear nothing."""
     return [int(band) for band in np.flatnonzero(~bank.any(axis=1))]
-
-
-def greatest(variant: Variant) -> float:
-    """What a sine of full scale gives in the band that makes the most of it. Raises ValueError where no band has a bin."""
-    weights = bank(variant)
-    if not weights.any():
-        raise ValueError("no mel band has a bin of the DFT in it; choose a greater n_fft, or fewer and wider bands")
-    return float(weights.max() * (window(variant.front_end).sum() / 2) ** variant.front_end.power)
 
 
 def frame_terms(numbers: Numbers, bins: range) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:

@@ -12,7 +12,7 @@ PROGRAM = "melspec.py"
 
 
 def front_end(variant: Variant) -> HostFrontEnd:
-    """Window, times `input_scale`, and mel bank (n_mels, n_fft // 2 + 1); all numbers, with what they leave open said."""
+    """Window, times `input_scale`, and mel bank (n_mels, n_fft // 2 + 1); all numbers, none of them left open."""
     numbers = variant.front_end
     return HostFrontEnd(
         arrays={

@@ -27,8 +27,8 @@ def melspec(waveform: np.ndarray, window: np.ndarray, mel: np.ndarray, numbers: 
         before = np.pad(sound, ((0, 0), (1, 0)))
         sound = (before[:, 1:] - weight * before[:, :-1])[:, int(start == "dropped") :]
     if numbers["centre"] != "none":
-        modes = {"constant": "constant", "reflect": "reflect", "replicate": "edge"}
-        sound = np.pad(sound, ((0, 0), (n_fft // 2, n_fft // 2)), mode=modes[numbers["centre"]])
+        reach, kind = [(0, 0), (n_fft // 2, n_fft // 2)], numbers["centre"]
+        sound = np.pad(sound, reach, mode="edge" if kind == "replicate" else kind)
     size = len(window) if numbers["frame"] == "window" else n_fft
     frames = np.lib.stride_tricks.sliding_window_view(sound, size, axis=1)[:, ::hop]
     margin = (size - len(window)) // 2

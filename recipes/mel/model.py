@@ -21,9 +21,9 @@ def front_end(preset: str = "mel_librosa", **numbers: object) -> nn.Module:
     """The log-mel front end of a preset (`convert list` names them), with other `numbers` where they are given.
 
     The module takes (batch, samples) float32 at `sample_rate`, full scale 1, and gives (batch, n_mels, frames). It has
-    no parameters: window and mel bank are buffers, made here once, and go with it to any device. Nothing in it waits for
-    the device, or depends on a number that lies there, so that `torch.compile` takes it whole. Raises UserError for
-    numbers that cannot be.
+    no parameters: window and mel bank are buffers, made here once, and go with it to any device. Nothing in it waits
+    for the device, or depends on a number that lies there, so that `torch.compile` takes it whole. Raises UserError
+    for numbers that cannot be.
 
         import torch
         from recipes.mel.model import front_end

@@ -8,8 +8,7 @@ from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from recipes.base import spec
-from recipes.base.spec import NotNegative, Output, Positive, Precision, Tolerance
-from recipes.base.spectral import MelNorm, MelScale, WindowName
+from recipes.base.spec import MelNorm, MelScale, NotNegative, Output, Positive, Precision, Tolerance, Window
 
 Log = Literal["none", "ln", "log10", "db"]
 
@@ -28,9 +27,9 @@ class Numbers:
     """Lengths in samples, frequencies in Hz.
 
     Of sound x that is `input_scale` times what is fed, frame t begins at t * hop_length - n_fft // 2 where it is
-    centred: beyond the ends `centre` says what there is. Where that is `none`, it begins at t * hop_length, and the last
-    one ends within the sound; it is `frame` long. The window is in the middle of an n_fft. `drop_last_frame` leaves one
-    out.
+    centred: beyond the ends `centre` says what there is. Where that is `none`, it begins at t * hop_length, and the
+    last one ends within the sound; it is `frame` long. The window is in the middle of an n_fft. `drop_last_frame`
+    leaves one out.
 
     Pre-emphasis gives x[i] - pre_emphasis * x[i - 1]. Before the first sample there is zero; or that sample is
     `dropped`; or, in each `frame` of its own after its mean is removed, what is before the first is the first itself.
@@ -44,7 +43,7 @@ class Numbers:
     n_fft: Annotated[int, Field(gt=1, le=_MOST)]
     win_length: _Length | None = None
     hop_length: _Length
-    window: WindowName = "hann"
+    window: Window = "hann"
     periodic: bool = True
     centre: Literal["constant", "reflect", "replicate", "none"]
     frame: Literal["n_fft", "window"] = "n_fft"
@@ -81,7 +80,7 @@ class Numbers:
             yield f"pre_emphasis_start is {self.pre_emphasis_start} and pre_emphasis 0; give pre_emphasis too"
         if self.log == "none":
             if idle := [name for name in _ONLY_WITH_A_LOG if getattr(self, name)]:
-                yield f"{' and '.join(idle)} without a log; choose log ln, log10 or db, or set them to 0 (top_db to null)"
+                yield f"{' and '.join(idle)} without a log; choose log: ln, log10 or db, or set it to 0 (top_db: null)"
         elif not max(self.amin, self.added):
             yield f"log: {self.log} of silence is minus infinity; give amin or added"
         if self.log != "db" and self.ref != 1:
@@ -141,12 +140,15 @@ class Numbers:
 class Variant(spec.Variant):
     """`tolerances` are those of the output by `log`, for a `scale` of 1.
 
-    Without a log their atol is relative to the greatest value that a sine of full scale gives in any band: sums in
-    float32 round by the loudest that is in them.
+    Without a log their atol is a part of what a sine of full scale gives: sums in float32 round by the loudest that is
+    in them.
     """
 
     trained: ClassVar[bool] = False
 
+    labels: None = None
+    classes: Literal[0] = 0
+    scores: None = None
     # One, which follows from the numbers.
     outputs: tuple[Output, ...] = ()
     front_end: Numbers
@@ -168,10 +170,7 @@ class Variant(spec.Variant):
         return {"sample_rate": ("sample_rate",), **own}
 
     def derived(self) -> "Variant":
-        """With the input's bounds and the output's axes and tolerances that follow from the numbers.
-
-        Raises ValueError where no band has a bin.
-        """
+        """With the input's bounds and the output's axes and tolerances that follow from the numbers."""
         numbers, least = self.front_end, self.front_end.least_samples
         sound = replace(
             self.input,
@@ -180,12 +179,8 @@ class Variant(spec.Variant):
             default=max(least, self.input.default),
             most=max(least, self.input.most),
         )
-        # NumPy, which whoever only imports this does without.
-        from recipes.mel.constants import greatest
-
         # Without a log, tolerances are parts of what there can be; a difference from the mean is less exact by that.
-        most = greatest(self)
-        unit = most if numbers.log == "none" else 1
+        unit = self._greatest() if numbers.log == "none" else 1
         allowed = {
             name: replace(one, atol=(unit * one.atol + one.rtol * abs(numbers.mean)) / numbers.scale)
             for name, one in self.tolerances[numbers.log].items()
@@ -198,3 +193,10 @@ class Variant(spec.Variant):
             tolerances=allowed,
         )
         return replace(self, input=sound, outputs=(output,))
+
+    def _greatest(self) -> float:
+        """About what a sine of full scale gives in its band: half of its window's sum, and the height of a triangle."""
+        numbers = self.front_end
+        width = numbers.highest(self.sample_rate) - numbers.fmin
+        height = (numbers.n_mels + 1) / width if numbers.norm == "slaney" else 1
+        return float(height * (numbers.input_scale * numbers.taps / 4) ** numbers.power)

@@ -1,4 +1,4 @@
-"""The constant matrices of the log-mel front end, as torchlibrosa and librosa make them, which PANN was trained with."""
+"""The matrices of the log-mel front end, as torchlibrosa and librosa make them, which PANN was trained with."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,7 +1,7 @@
 """Writes `truth/whisper.npz`: what openai-whisper's own log_mel_spectrogram answers.
 
-Needs `pip install --no-deps openai-whisper`; of it only `whisper.audio` is imported, which needs PyTorch alone. Installed
-whole it would bring a compiler for GPUs, which is why its answers are kept here.
+Needs `pip install --no-deps openai-whisper`; of it only `whisper.audio` is imported, which needs PyTorch alone.
+Installed whole it would bring a compiler for GPUs, which is why its answers are kept here.
 """
 
 import sys

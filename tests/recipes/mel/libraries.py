@@ -1,4 +1,7 @@
-"""What each preset is held to, and how far from it: `python -m tests.recipes.mel.libraries` writes docs/mel.md's table."""
+"""What each preset is held to, and how far it is from that.
+
+`python -m tests.recipes.mel.libraries` writes the table in docs/mel.md.
+"""
 
 from __future__ import annotations
 
