@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all lint costs bench bench-variants clean
+.PHONY: demo test test-all readme lint costs bench bench-variants clean
 
 demo: $(VENV)/demo
 	@$(BIN)/convert recipe pann --to coreml --weights synthetic
@@ -12,6 +12,10 @@ test: $(VENV)/test
 
 test-all: $(VENV)/test
 	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+
+# The commands that README shows, run as they stand there.
+readme: $(VENV)/test
+	$(BIN)/python -m pytest -m slow tests/test_readme.py
 
 lint: $(VENV)/test
 	$(BIN)/ruff format --check .

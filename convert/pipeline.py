@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from convert import papers
+from convert.background import Checking, Submit, in_background
 from convert.folder import check_target, written_whole
 from convert.lowering import faithful_form, lowered_form
 from convert.manifest import Artifact, Rewritten
@@ -16,9 +17,10 @@ from convert.request import Request
 from convert.subject import branches, chosen, settle
 from convert.targets import options
 from convert.targets.target import SECONDS, Job, Product, Settings, Target
-from convert.verify import check_artifact
+from convert.verify import check_in
 from recipes.base.spec import Variant
 from recipes.base.threads import one_thread
+from recipes.base.worker import Worker
 from validators.results import Check
 
 
@@ -36,7 +38,8 @@ class Made:
 def make(request: Request, step: Step) -> Made:
     """Everything asked for, in `request.output`, which appears whole or not at all.
 
-    Raises UserError for bad input. Checks that failed are in the result, in the folder's manifest, and no error.
+    A file is checked while the next one is made. Raises UserError for bad input. Checks that failed are in the result,
+    in the folder's manifest, and no error.
     """
     check_target(request.output)
     targets = request.targets()
@@ -50,7 +53,8 @@ def make(request: Request, step: Step) -> Made:
         subject = settle(request, variant, _seconds(targets), refuse)
 
     made = Made(warnings=list(subject.warnings))
-    with written_whole(request.output) as folder, one_thread():
+    begun: list[tuple[Target, Job, Product, Checking]] = []
+    with written_whole(request.output) as folder, one_thread(), in_background() as submit:
         versions = papers.versions()
         with step("reference"):
             fed = list(branches(subject, folder, versions))
@@ -61,7 +65,12 @@ def make(request: Request, step: Step) -> Made:
             made.checks += form.checks
             made.warnings += form.warnings
             for target, settings in targets:
-                _add(made, target, Job(branch, form.module, settings, folder, step))
+                job = Job(branch, form.module, settings, folder, step)
+                begun.append((target, job, *_made(target, job, submit)))
+        for target, job, product, checking in begun:
+            with step("check"):
+                checks = checking()
+            _add(made, target, job, product, checks)
         made.notes += [f"lowering, fed {done.input}: {done.rewrite}: {done.place}" for done in made.lowering]
         with step("manifest"):
             papers.write(folder, subject, request.command(), versions, made.artifacts, made.lowering, made.checks)
@@ -74,8 +83,7 @@ def _seconds(targets: Sequence[tuple[Target, Settings]]) -> float | None:
     return next((float(seconds) for seconds in given if seconds is not None), None)
 
 
-def _add(made: Made, target: Target, job: Job) -> None:
-    product, checks = _made_and_checked(target, job)
+def _add(made: Made, target: Target, job: Job, product: Product, checks: list[Check]) -> None:
     made.artifacts |= product.artifacts
     made.checks += checks
     made.notes += product.notes
@@ -85,17 +93,25 @@ def _add(made: Made, target: Target, job: Job) -> None:
             made.warnings += _remedy(target, job, name)
 
 
-def _made_and_checked(target: Target, job: Job) -> tuple[Product, list[Check]]:
+def _made(target: Target, job: Job, submit: Submit) -> tuple[Product, Checking]:
+    """The product, and what waits for its checks."""
     product = target.make(job)
     branch = job.branch
     cases = [*branch.cases, *branch.sweep] if target.swept else branch.cases
-    checks: list[Check] = []
-    with job.step("check"):
-        for name, artifact in product.artifacts.items():
-            checks += check_artifact(
-                target, job.folder / name, artifact, branch.variant.input, branch.variant.outputs, cases
-            )
-    return product, [*checks, *product.checks]
+    worker = Worker(target.needs())
+    # It may be a fork of this process, which is to be made here: where no other thread is amid its work.
+    worker.start()
+
+    def check() -> list[Check]:
+        checks: list[Check] = []
+        with worker:
+            for name, artifact in product.artifacts.items():
+                checks += check_in(
+                    worker, target, job.folder / name, artifact, branch.variant.input, branch.variant.outputs, cases
+                )
+        return [*checks, *product.checks]
+
+    return product, submit(check)
 
 
 def _off(check: Check, artifact: str) -> bool:
@@ -108,8 +124,10 @@ def _remedy(target: Target, job: Job, name: str) -> list[str]:
     tried: list[str] = []
     for settings in target.remedies(job.settings):
         tried.append(_words(settings, job.settings))
-        with TemporaryDirectory() as folder:
-            _, checks = _made_and_checked(target, Job(job.branch, job.lowered, settings, Path(folder), job.step))
+        with TemporaryDirectory() as folder, in_background() as submit:
+            _, checking = _made(target, Job(job.branch, job.lowered, settings, Path(folder), job.step), submit)
+            with job.step("check"):
+                checks = checking()
         if not any(check.status == "failed" for check in checks):
             return [f"{name} fails its check; {tried[-1]} was tried, and passes: run again with it"]
     return [f"{name} fails its check, and does so with {' and '.join(tried)} too"] if tried else []

@@ -45,29 +45,42 @@ def check_artifact(
     outputs: tuple[Output, ...],
     cases: Sequence[Case],
 ) -> list[Check]:
+    """As `check_in`, in a worker of its own."""
+    with Worker(target.needs()) as worker:
+        return check_in(worker, target, path, artifact, tensor, outputs, cases)
+
+
+def check_in(
+    worker: Worker,
+    target: Target,
+    path: Path,
+    artifact: Artifact,
+    tensor: Input,
+    outputs: tuple[Output, ...],
+    cases: Sequence[Case],
+) -> list[Check]:
     """The file itself, and its values in every runtime of its format; runtimes that are absent are not verified.
 
-    All that opens the file does so in a worker: one that dies has failed one check.
+    All that opens the file does so in the worker: one that dies has failed one check.
     """
-    with Worker(target.needs()) as worker:
+    try:
+        checks = worker.call(
+            target.check_file, path, artifact, tensor, outputs, returns=list[Check], raises=(UserError,)
+        )
+    except WorkerError as error:
+        fault = f"what reads it {error}"
+        checks = [Check(path.name, "", artifact.precision, "", "", "file", "failed", fault)]
+    for runtime in target.runtimes:
+        unseen = Check(path.name, runtime.name, artifact.precision, "", "", "values", "not verified")
+        if reason := runtime.absent():
+            checks.append(replace(unseen, message=reason))
+            continue
         try:
-            checks = worker.call(
-                target.check_file, path, artifact, tensor, outputs, returns=list[Check], raises=(UserError,)
-            )
-        except WorkerError as error:
-            fault = f"what reads it {error}"
-            checks = [Check(path.name, "", artifact.precision, "", "", "file", "failed", fault)]
-        for runtime in target.runtimes:
-            unseen = Check(path.name, runtime.name, artifact.precision, "", "", "values", "not verified")
-            if reason := runtime.absent():
-                checks.append(replace(unseen, message=reason))
-                continue
-            try:
-                runner = runtime.open(path, worker)
-            except RunnerError as error:
-                checks.append(replace(unseen, status="failed", message=str(error)))
-                continue
-            checks += check_values(runner, cases, outputs, artifact=path.name, precision=artifact.precision)
+            runner = runtime.open(path, worker)
+        except RunnerError as error:
+            checks.append(replace(unseen, status="failed", message=str(error)))
+            continue
+        checks += check_values(runner, cases, outputs, artifact=path.name, precision=artifact.precision)
     return checks
 
 

@@ -18,6 +18,7 @@ def commands() -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line]
 
 
+@pytest.mark.slow
 def test_every_command_succeeds(tmp_path: Path) -> None:
     lines = commands()
     assert any(line.startswith("convert recipe") for line in lines)

@@ -9,6 +9,7 @@ import torch
 from exporters.coreml.outputs import without
 from exporters.coreml.pads import Decision, graph_passes, installed
 from exporters.coreml.precision import compute_precision
+from exporters.coreml.validation import validated_once
 from exporters.lowering.fixed import at_length
 from exporters.lowering.shipped import Shipped
 from recipes.base.quiet import quiet
@@ -38,7 +39,12 @@ def convert(module: Shipped, variant: Variant, *, precision: Precision = "mixed"
     inner = module.inner if precision == "mixed" else ()
     # Tracing, since torch.export cannot hold a free length for the pools' floor divisions, and coremltools' guide
     # still recommends it: https://apple.github.io/coremltools/docs-guides/source/convert-pytorch-workflow.html
-    with quiet("coremltools"), torch.no_grad(), installed(variant.coreml.pads) as decisions:
+    with (
+        quiet("coremltools"),
+        torch.no_grad(),
+        installed(variant.coreml.pads) as decisions,
+        validated_once() as validate,
+    ):
         traced = torch.jit.trace(
             module.with_inner() if inner else module, torch.zeros(variant.input.shape(1, size or variant.input.default))
         )
@@ -52,6 +58,7 @@ def convert(module: Shipped, variant: Variant, *, precision: Precision = "mixed"
             pass_pipeline=without(inner, graph_passes()),
             skip_model_load=True,
         )
+        validate(model)
     return Converted(model, tuple(decisions))
 
 

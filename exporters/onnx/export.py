@@ -1,6 +1,6 @@
 """The exported graph: PyTorch's current exporter, dynamic axes, names and axes as the configuration says."""
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from copy import copy
 from functools import partial
 
@@ -15,6 +15,7 @@ from torch.onnx import ONNXProgram
 
 from exporters.onnx.operators import FORMS, changes_in_place
 from exporters.onnx.opset import NATIVE_OPSET, to_opset
+from exporters.onnx.promotion import mixes_types, without_promotion
 from recipes.base.errors import UserError
 from recipes.base.quiet import quiet
 from recipes.base.spec import Variant
@@ -62,7 +63,8 @@ def _translated(program: ExportedProgram, variant: Variant, opset: int) -> ONNXP
         whole = copy(program)
         # What the exporter asks of a program; this one is taken as it is.
         whole.run_decompositions = lambda table=None: whole
-        with suppress(torch.onnx.OnnxExporterError):
+        as_it_is = nullcontext() if mixes_types(program) else without_promotion()
+        with suppress(torch.onnx.OnnxExporterError), as_it_is:
             translated = translate(whole, custom_translation_table=FORMS)
     if translated is None:
         translated = translate(program)

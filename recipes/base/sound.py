@@ -4,6 +4,8 @@ Only NumPy's frozen `RandomState`, whose uniform numbers are plain arithmetic on
 are used, and what went through a sine is rounded to 24-bit PCM: the last bit of a sine differs between maths libraries.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
@@ -25,6 +27,12 @@ def rich(samples: int, sample_rate: int, seed: int = 0) -> Sound:
     Its level moves over about 60 dB, and in every stretch that is loud the spectrum is filled from 50 Hz to near
     Nyquist within 60 dB. Pitches, formants, rhythm and levels are drawn from the seed.
     """
+    return _rich(samples, sample_rate, seed).copy()
+
+
+# Reference, sweep and calibration ask for the same ones, and each has a hundred sines.
+@lru_cache(maxsize=32)
+def _rich(samples: int, sample_rate: int, seed: int) -> Sound:
     random = RandomState(seed)
     time = np.arange(samples) / sample_rate
     voices = sum(_voice(time, sample_rate, random) for _ in range(2))

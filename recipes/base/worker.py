@@ -119,6 +119,11 @@ class Worker:
         """Whether a process is there that was started for an earlier call."""
         return self._started is not None and self._started.owner == os.getpid()
 
+    def start(self) -> None:
+        """Start the process now, and not at the first call: a fork is of the thread that asks for it."""
+        with self._lock:
+            self._alive()
+
     def close(self) -> None:
         """End the process; a later call starts another."""
         if self._finalizer is not None:

@@ -188,7 +188,7 @@ def test_a_disk_that_is_full_in_earnest(synthetic_checkpoint: Path, tmp_path: Pa
     "place",
     [
         "exporters.onnx.simplify.simplify",
-        "convert.pipeline.check_artifact",
+        "convert.pipeline.check_in",
         "convert.papers.write",
         "validators.reference.write",
     ],
