@@ -85,8 +85,8 @@ BARS: tuple[Bar, ...] = (
     *(
         bar
         for preset in PRESETS
-        for against, must, aim in ((LIBROSA, 3, 4), (STFT_AND_MEL, 1, 2))
-        for bar in _ratios(preset, [_TEN], _ONE, must, aim, against)
+        for counts, against, must, aim in ((_BOTH, LIBROSA, 3, 4), (_ONE, STFT_AND_MEL, 1, 2))
+        for bar in _ratios(preset, [_TEN], counts, must, aim, against)
     ),
     *_ratios("PANN in tract", [_TEN], _ONE, 2, 3),
     *_ratios("mn04 in tract", [_TEN], _ONE, 2, 3),

@@ -95,6 +95,9 @@ def from_strings(values: Mapping[str, str], origin: str) -> Facts:
             raise ValueError(values["weights"])
         if ("scores" in values) != ("scores_kind" in values):
             raise ValueError("one of scores and scores_kind without the other")
+        labels = _labels(values["labels"])
+        if "scores" in values and not labels:
+            raise ValueError("scores of no classes")
         if values.get("scores_kind", SCORES[0]) not in SCORES:
             raise ValueError(f"the kind of its scores, {values['scores_kind']}")
         return Facts(
@@ -106,7 +109,7 @@ def from_strings(values: Mapping[str, str], origin: str) -> Facts:
             least_size=_number(values["least_size"], _MOST_SIZE),
             scores=values.get("scores"),
             scores_kind=values.get("scores_kind"),
-            labels=_labels(values["labels"]),
+            labels=labels,
             author=values["author"],
             license=values["license"],
             source=values["source"],

@@ -1,4 +1,4 @@
-"""Writes `truth/whisper.npz`: what openai-whisper's own log_mel_spectrogram answers.
+"""Writes `whisper.npz`: what openai-whisper's own log_mel_spectrogram answers.
 
 Needs `pip install --no-deps openai-whisper`; of it only `whisper.audio` is imported, which needs PyTorch alone.
 Installed whole it would bring a compiler for GPUs, which is why its answers are kept here.
@@ -38,7 +38,7 @@ def main() -> None:
         for bands in (80, 128):
             fed = sampled.astype(np.float32) / 32768
             arrays[f"{name}/melspec{bands}"] = log_mel_spectrogram(fed, bands).numpy()[None]
-    np.savez_compressed(Path(__file__).parent / "truth" / "whisper.npz", **arrays)
+    np.savez_compressed(Path(__file__).with_name("whisper.npz"), **arrays)
     sys.stdout.write(f"openai-whisper {version('openai-whisper')}\n")
 
 

@@ -22,7 +22,8 @@ Answers = Iterator[tuple[str, Array, Array]]
 """Of each sound: its name, (batch, samples), and what the library gives, (batch, n_mels, frames)."""
 
 _ROOT = Path(__file__).parents[3]
-_TRUTH = _ROOT / "tests" / "data" / "truth"
+_DATA = _ROOT / "tests" / "data"
+_TRUTH = _DATA / "truth"
 _GOLDEN = _ROOT.parent / "shared" / "golden"
 _DOCUMENT = _ROOT / "docs" / "mel.md"
 _MARKS = ("<!-- table: python -m tests.recipes.mel.libraries -->\n", "<!-- end -->\n")
@@ -140,8 +141,8 @@ PRESETS: dict[str, dict[str, Callable[[Variant], Answers]]] = {
     "mel_avatar": {"librosa": _librosa},
     "mel_torchaudio": {"librosa, htk=True, norm=None": _librosa},
     "mel_kaldi": {"kaldi-native-fbank": _kaldi},
-    "mel_whisper80": {"openai-whisper": _kept(_TRUTH / "whisper.npz", "melspec80")},
-    "mel_whisper128": {"openai-whisper": _kept(_TRUTH / "whisper.npz", "melspec128")},
+    "mel_whisper80": {"openai-whisper": _kept(_DATA / "whisper.npz", "melspec80")},
+    "mel_whisper128": {"openai-whisper": _kept(_DATA / "whisper.npz", "melspec128")},
     "mel_pann": {
         "audioset_tagging_cnn": _kept(_TRUTH / "pann_mobilenetv1.npz", "melspec", transposed=True),
         "the same, recordings": _kept(_GOLDEN / "pann_mobilenetv1.npz", "melspec", transposed=True),
