@@ -102,14 +102,15 @@ def details(variant: Variant) -> RenderableType:
     """All that is known of it."""
     known, published, source = cost.known().get(variant.name), variant.published, variant.source
     own = {field.name for field in fields(variant)} - {field.name for field in fields(LogMelVariant)}
+    # What holds of outputs is said with them.
+    own -= {"tolerances"}
     facts = {
         "family": variant.family + (", whose name stands for this variant" if variant.default else ""),
-        "parameters": f"{known.parameters:,}" if known else _UNKNOWN,
-        "MACs": f"{known.macs:,} for {_seconds(variant):.4g} s of sound: {_COUNTED}" if known else _UNKNOWN,
+        **(_cost(variant, known) if variant.trained else {}),
         "published": (
             f"{published.metric} {published.percent} % on {published.dataset} ({published.source})"
             if published
-            else _UNKNOWN
+            else variant.trained and _UNKNOWN
         ),
         "licence": variant.licence,
         "authors": variant.author,
@@ -123,7 +124,9 @@ def details(variant: Variant) -> RenderableType:
         "sound": f"mono at {variant.sample_rate} Hz",
         "preparation": variant.preparation and f"peak to {variant.preparation.peak:g}, cut or padded with zeros",
         "front end": _said(variant.front_end_numbers()),
-        "mixed": variant.coreml.float32_through and f"float32 up to {variant.coreml.float32_through}, then float16",
+        "mixed": variant.trained
+        and variant.coreml.float32_through
+        and f"float32 up to {variant.coreml.float32_through}, then float16",
     }
     rows = Table.grid(padding=(0, 2))
     rows.add_column(no_wrap=True)
@@ -141,6 +144,13 @@ def details(variant: Variant) -> RenderableType:
         *(part for tensor in (variant.input, *variant.alternative_inputs) for part in _input(tensor)),
         *(part for output in variant.outputs for part in _output(output, scores=output.name == variant.scores)),
     )
+
+
+def _cost(variant: Variant, known: cost.Cost | None) -> dict[str, str]:
+    return {
+        "parameters": f"{known.parameters:,}" if known else _UNKNOWN,
+        "MACs": f"{known.macs:,} for {_seconds(variant):.4g} s of sound: {_COUNTED}" if known else _UNKNOWN,
+    }
 
 
 def _flat(facts: dict[str, Any]) -> dict[str, Any]:

@@ -12,19 +12,18 @@ from recipes.base.spec import MelNorm, MelScale, NotNegative, Output, Positive, 
 
 Log = Literal["none", "ln", "log10", "db"]
 
-# Four times what any model is known to use; a graph of more is over 100 MB.
-_MOST = 2**14
+# Twice what any model is known to use; the kernels of more would take gigabytes while they are made.
+_MOST = 2**13
 _Length = Annotated[int, Field(gt=0, le=_MOST)]
 # Below, float32 has no full precision, and most devices take it for zero.
 _LEAST_FLOOR = 2.0**-126
 
-# What is done to the sound, to a frame, to the bands; see `docs/mel.md`.
 _ONLY_WITH_A_LOG = ("amin", "added", "top_db")
 
 
 @dataclass(frozen=True, kw_only=True, config=spec.STRICT)
 class Numbers:
-    """Lengths in samples, frequencies in Hz.
+    """Of sound to frames, frames to bands, and bands to the output; lengths in samples, frequencies in Hz.
 
     Of sound x that is `input_scale` times what is fed, frame t begins at t * hop_length - n_fft // 2 where it is
     centred: beyond the ends `centre` says what there is. Where that is `none`, it begins at t * hop_length, and the
