@@ -18,7 +18,8 @@ holds for any length. Where P does not divide K, zeros are added behind; the num
 That the kernels are such a DFT is read off their numbers: N and the bins from the phase's step from tap to tap, w as
 the mean magnitude, and each must be what they say to within float32's rounding. A shift of phase, the same for all
 taps of a bin, changes no power and is ignored, as is the sign of the sine. What is computed then has the exact sines
-in place of rounded ones.
+in place of rounded ones. Only where something is added to the spectrum before it is squared do phase and sign matter:
+that is then turned as the kernels are.
 """
 
 from collections.abc import Iterator
