@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all readme lint costs bench bench-variants clean
+.PHONY: demo test test-all readme hostile lint costs bench bench-variants clean
 
 demo: $(VENV)/demo
 	@$(BIN)/convert recipe pann --to coreml --weights synthetic
@@ -12,6 +12,10 @@ test: $(VENV)/test
 
 test-all: $(VENV)/test
 	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+
+# All hostile files, ten minutes of fuzzing among them; writes docs/hostile.md.
+hostile: $(VENV)/test
+	$(BIN)/python -m pytest -n 2 -m "slow or not slow" tests/hostile --page docs/hostile.md
 
 # The commands that README shows, run as they stand there.
 readme: $(VENV)/test
@@ -29,7 +33,6 @@ costs: $(VENV)/test
 # Some twenty minutes; `python -m benchmarks pann --quick` is one figure of it.
 bench: $(VENV)/test
 	$(BIN)/python -m benchmarks
-	$(BIN)/python -m benchmarks.worker
 
 bench-variants: $(VENV)/test
 	$(BIN)/python -m benchmarks.variants

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as Shown
 
-from benchmarks import command, files, machine, rewrites, runtimes
+from benchmarks import command, files, machine, rewrites, runtimes, worker
 from benchmarks.report import bar_rows, markdown
 from benchmarks.results import Results
 from benchmarks.subject import Settings, Subject, subjects
@@ -71,6 +71,10 @@ def _command(results: Results, known: dict[str, tuple[Subject, ...]]) -> None:
     results.commands.append(command.help_())
 
 
+def _worker(results: Results, known: dict[str, tuple[Subject, ...]]) -> None:
+    results.workers += [*worker.starts(), *worker.runs()]
+
+
 MEASURES: dict[str, Measure] = {
     "front-end": _front_ends,
     **{name: _whole(name) for name in ("pann", "mn04", "mn10", "dymn10", "eat_s")},
@@ -79,6 +83,7 @@ MEASURES: dict[str, Measure] = {
     "rewrites": _rewrites,
     "files": _files,
     "command": _command,
+    "worker": _worker,
 }
 
 

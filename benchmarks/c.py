@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.worker import medians
+from benchmarks.timing import measure
 from convert import manifest as manifests
 from convert.manifest import Manifest
 from convert.targets import named
@@ -29,6 +29,7 @@ from validators.runners.runner import Arrays
 _SECONDS = (1.0, 10.0)
 # Windows of a short and of a long sound.
 _FEW, _MANY = 2, 22
+_ROUNDS = 7
 
 
 def library(folder: Path, place: Path) -> ctypes.CDLL:
@@ -95,8 +96,8 @@ def measured(folder: Path, place: Path) -> list[tuple[str, dict[float, float], f
             **{name: partial(runner.run, inputs) for name, runner in runners.items()},
             "C, cc -O2": partial(run, x),
         }
-        for name, taken in medians(contenders).items():
-            times.setdefault(name, {})[seconds] = 1e3 * taken
+        for name, taken in measure(contenders, _ROUNDS).seconds.items():
+            times.setdefault(name, {})[seconds] = 1e3 * median(taken)
         for path, command in _programs(folder, manifest).items():
             times.setdefault(path, {})[seconds] = 1e3 * program(command, x, rate)
     sizes = {name: (folder / "model.onnx").stat().st_size for name in runners}

@@ -50,6 +50,7 @@ def markdown(results: Results) -> str:
         _rewrites(results.rewrites),
         _files(results),
         _commands(results),
+        _workers(results),
     )
     charts = [f"![{name.removesuffix('.svg').replace('_', ' ')}]({name})" for name in results.charts()]
     blocks = [
@@ -242,6 +243,24 @@ def _commands(results: Results) -> Iterator[str]:
     yield from rows_of(
         ("", "wall, s", "CPU, s"), [(ran.what, f"{ran.wall:.2f}", f"{ran.cpu:.2f}") for ran in results.commands]
     )
+
+
+def _workers(results: Results) -> Iterator[str]:
+    if not results.workers:
+        return
+    yield "## Workers"
+    yield ""
+    yield "What runs a file, and what reads a checkpoint or a sound, is a process of its own, one for each file:"
+    yield ""
+    rows = [
+        (
+            cost.what,
+            _ms(cost.worker),
+            *(("", "") if cost.here is None else (_ms(cost.here), _ms(cost.worker - cost.here))),
+        )
+        for cost in results.workers
+    ]
+    yield from rows_of(("", "in a worker, ms", "in the command itself, ms", "more, ms"), rows)
 
 
 def _threads(count: int) -> str:

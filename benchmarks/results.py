@@ -12,6 +12,7 @@ from benchmarks.files import File
 from benchmarks.machine import Machine
 from benchmarks.subject import Settings
 from benchmarks.tables import LOWERED, NAIVE, Clip, Table
+from benchmarks.worker import Cost
 
 _SHOWN = Clip(10)
 
@@ -26,6 +27,7 @@ class Results:
     rewrites: list[Table] = field(default_factory=list)
     files: list[File] = field(default_factory=list)
     commands: list[Ran] = field(default_factory=list)
+    workers: list[Cost] = field(default_factory=list)
 
     def judged(self) -> list[Judged]:
         return judge(self.tables)

@@ -1,6 +1,7 @@
 """A folder or a file that appears whole or not at all, and never in the place of somebody's work."""
 
 import ctypes
+import fcntl
 import hashlib
 import os
 import shutil
@@ -11,12 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from convert import manifest as manifests
+from convert import signals
 from convert.manifest import MANIFEST, FileEntry
 from recipes.base import files
 from recipes.base.errors import UserError
-
-if sys.platform != "win32":
-    import fcntl
 
 _NEW, _OLD = "new", "old"
 # Of renameat2 (https://man7.org/linux/man-pages/man2/rename.2.html) and of macOS's renamex_np: the two change places.
@@ -98,15 +97,23 @@ def replaced(target: Path) -> Iterator[Path]:
 
 
 def check_file(target: Path, *sources: Path) -> None:
-    """UserError where a file cannot be written to `target`, or would replace one of the sources or a part of one."""
+    """UserError where a file cannot be written to `target`, or would replace a source or lie in the folder that is one.
+
+    One that is added to a made folder is no part of it, and the next check would say so.
+    """
     if not target.parent.is_dir():
         raise UserError(f"{target}: there is no folder {target.parent}; make it, or choose another")
     if target.is_dir():
         raise UserError(f"{target}: is a folder; give the name of a file")
-    if target.is_file():
-        for source in sources:
-            if target.resolve().is_relative_to(source.resolve()):
-                raise UserError(f"{target}: is what is read, and would be replaced; choose another name")
+    if target.is_symlink() and not target.exists():
+        raise UserError(f"{target}: is a link that leads nowhere; choose the name of a file")
+    place = target.resolve()
+    for source in sources:
+        # By what they are, since a disk may know one name in two spellings.
+        if target.is_file() and source.exists() and place.samefile(source):
+            raise UserError(f"{target}: is what is read, and would be replaced; choose another name")
+        if source.is_dir() and any(folder.is_dir() and folder.samefile(source) for folder in place.parents):
+            raise UserError(f"{target}: lies in the folder that is read, {source}; choose a place outside of it")
 
 
 def _is_written_into(target: Path) -> bool:
@@ -128,10 +135,11 @@ def _beside(target: Path) -> Iterator[Path]:
         assert place is not None
         yield place
     finally:
-        if place is not None:
-            shutil.rmtree(place, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
+        with signals.held():
+            if place is not None:
+                _clear(place, target)
+            if lock is not None:
+                os.close(lock)
 
 
 def _prefix(target: Path) -> str:
@@ -144,8 +152,6 @@ def _locked(folder: Path) -> int | None:
     The system lets go of such a lock when the process ends, however it ends; of a process by its number nobody can
     tell whether it is still the same, or on another machine.
     """
-    if sys.platform == "win32":
-        return os.open(os.devnull, os.O_RDONLY)
     try:
         handle = os.open(folder, os.O_RDONLY)
     except FileNotFoundError:
@@ -165,8 +171,6 @@ def _locked(folder: Path) -> int | None:
 
 def _remove_abandoned(target: Path) -> None:
     """What runs that were killed have left beside the target."""
-    if sys.platform == "win32":
-        return
     for place in target.parent.iterdir():
         if not place.name.startswith(_prefix(target)) or place.is_symlink() or not place.is_dir():
             continue
@@ -174,33 +178,38 @@ def _remove_abandoned(target: Path) -> None:
             handle = os.open(place, os.O_RDONLY)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if (place / _OLD).is_dir() and not target.exists():
-                    (place / _OLD).rename(target)
-                shutil.rmtree(place, ignore_errors=True)
+                with signals.held():
+                    _clear(place, target)
             finally:
                 os.close(handle)
 
 
+def _clear(place: Path, target: Path) -> None:
+    """Removes the hidden folder; the old one in it first goes back where nothing has replaced it."""
+    if (place / _OLD).is_dir() and not target.exists():
+        try:
+            (place / _OLD).rename(target)
+        except OSError:
+            # The next run tries again.
+            return
+    shutil.rmtree(place, ignore_errors=True)
+
+
 def _swap(new: Path, target: Path, old: Path) -> None:
-    """Puts the new folder in the old one's place, which ends beside the new one's."""
-    if not target.exists():
-        new.rename(target)
-        return
-    if _exchanged(new, target):
-        return
-    try:
-        target.rename(old)
-        new.rename(target)
-    except BaseException:
-        if old.exists() and not target.exists():
-            old.rename(target)
-        raise
+    """Puts the new folder in the old one's place, which ends beside the new one's.
+
+    Where that takes two renames and the second one fails, `_clear` takes back the first.
+    """
+    with signals.held():
+        if not target.exists():
+            new.rename(target)
+        elif not _exchanged(new, target):
+            target.rename(old)
+            new.rename(target)
 
 
 def _exchanged(one: Path, other: Path) -> bool:
     """Whether the two have changed places, at once; False where the system or the disk cannot do that."""
-    if sys.platform == "win32":
-        return False
     system = ctypes.CDLL(None)
     names = os.fsencode(one.absolute()), os.fsencode(other.absolute())
     if sys.platform == "darwin":

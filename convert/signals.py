@@ -1,8 +1,9 @@
 """Signals that end a command: each raises, so that whatever is half-written is removed on the way out."""
 
 import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 # Of a terminal's Ctrl-C, of whoever stops a job or a container, and of a terminal that is closed.
@@ -38,6 +39,30 @@ def raised() -> Iterator[list[int]]:
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Within it, such signals wait; the first that came is raised at its end.
+
+    For what must not stop halfway. By handlers and not by a mask, which is a thread's own: any other would take them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        # Python runs no handlers there.
+        yield
+        return
+    came: list[int] = []
+    try:
+        # It goes on with the others where a signal comes between one and the next.
+        with ExitStack() as restored:
+            for number in _ENDING:
+                if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None):
+                    restored.callback(signal.signal, number, handler)
+                    signal.signal(number, lambda number, _: came.append(number))
+            yield
+    finally:
+        if came:
+            signal.raise_signal(came[0])
 
 
 def told(error: KeyboardInterrupt) -> tuple[int, str]:

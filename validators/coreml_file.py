@@ -14,7 +14,7 @@ with quiet("coremltools"):
     import coremltools as ct
     from coremltools.proto import FeatureTypes_pb2
 
-    from validators.coreml.contents import check_contents
+    from validators.coreml.contents import check_constants, check_contents
 
 _FLOAT32 = FeatureTypes_pb2.ArrayFeatureType.FLOAT32
 # The specification version of iOS 16: https://apple.github.io/coremltools/mlmodel/Format/Model.html
@@ -28,6 +28,7 @@ def check_coreml_file(
     try:
         check_contents(path)
         spec = ct.utils.load_spec(str(path))
+        check_constants(spec, str(path))
     except Exception as error:  # its readers raise plain and protobuf errors alike
         return [judged(path.name, precision, "file", iter([f"is no readable package: {error}"]))]
     return [

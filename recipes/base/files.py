@@ -9,9 +9,6 @@ from typing import BinaryIO
 
 from recipes.base.errors import UserError
 
-# Windows has neither, and no named pipes among its files.
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFLNK: "a link",
@@ -42,7 +39,7 @@ def opened(path: Path, most_bytes: int) -> Iterator[BinaryIO]:
     """
     _refuse(path, path.stat(), most_bytes)
     # What stands there may be another thing by now: a pipe is not waited for, and is looked at once more.
-    with os.fdopen(os.open(path, _FLAGS), "rb") as file:
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         _refuse(path, os.fstat(file.fileno()), most_bytes)
         yield file
 

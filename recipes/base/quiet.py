@@ -2,7 +2,6 @@
 
 import io
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -24,21 +23,3 @@ def quiet(*loggers: str) -> Iterator[None]:
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-
-
-@contextmanager
-def quiet_decoders() -> Iterator[None]:
-    """Silence what native code writes to the process's standard error by itself, as decoders of sound do."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # It is closed.
-        yield
-        return
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nothing, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)

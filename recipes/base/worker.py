@@ -9,9 +9,8 @@ survive it (https://docs.python.org/3/library/multiprocessing.html#contexts-and-
 """
 
 import json
+import mmap
 import os
-import pickle
-import select
 import signal
 import subprocess
 import sys
@@ -26,27 +25,28 @@ from importlib import import_module
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, overload
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from recipes.base import limits, worker_process
-from recipes.base.worker_process import HEAD, LARGEST_PIPE
+from recipes.base import limits, shared_memory, wire, worker_process
+from recipes.base.shared_memory import Half
+from recipes.base.wire import Arrays
+from recipes.base.worker_process import LARGEST_PIPE
 
 _T = TypeVar("_T")
 
-Arrays = dict[str, np.ndarray]
-
-# Numbers and truth values; no objects, which would be pointers, no text, no records.
-_KINDS = "biuf"
 _MOST_SAID = 65536
 
 
 class WorkerError(Exception):
-    """A worker died, ran over a limit, or raised what nobody foresaw; the message says which and has no subject."""
+    """A worker died, ran over a limit, or was refused by the system; the message says which and has no subject."""
 
 
-class WorkerTimeoutError(WorkerError):
-    """A call took too long, and its worker was ended."""
+class WorkerDiedError(WorkerError):
+    """It crashed, or was ended since a call took too long; the next call starts another."""
+
+
+class WorkerBugError(Exception):
+    """What was called raised what nobody foresaw: a fault of ours, whatever it looked at. The traceback is a note."""
 
 
 class _Process(Protocol):
@@ -72,13 +72,18 @@ class _Fork:
 
 @dataclass(frozen=True)
 class _Started:
-    """A process and this side of its pipes. It ends when `life` is closed, with this process at the latest."""
+    """A process, this side of its pipes, and what they share; it ends when `life` is closed, at the latest with us.
+
+    `room` is the whole of the shared memory, where there is one, and `asked` the half for calls.
+    """
 
     process: _Process
     requests: int
     answers: int
     said: int
     life: int
+    room: mmap.mmap | None
+    asked: Half
     owner: int
 
     def end(self) -> int:
@@ -117,7 +122,9 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether a process is there that was started for an earlier call."""
-        return self._started is not None and self._started.owner == os.getpid()
+        # The finalizer is dead before it begins to end the process, and an interruption amid that changes nothing.
+        ended = self._finalizer is None or not self._finalizer.alive
+        return self._started is not None and not ended and self._started.owner == os.getpid()
 
     def start(self) -> None:
         """Start the process now, and not at the first call: a fork is of the thread that asks for it."""
@@ -129,6 +136,12 @@ class Worker:
         if self._finalizer is not None:
             self._finalizer()
         self._started = self._finalizer = None
+
+    def close_if_full(self) -> None:
+        """End a process that holds more than an eighth of what it may, which is the next call's too."""
+        held = _resident(self._started.process.pid) if self._started is not None and self.alive else 0
+        if held is None or held > limits.memory() // 8:
+            self.close()
 
     @overload
     def call(
@@ -153,17 +166,14 @@ class Worker:
     ) -> Any:
         """`function(*arguments)` there: a mapping of arrays, or plain dataclasses and numbers of the type `returns`.
 
-        Raises those of `raises` that the function raises, by their message alone, and WorkerError for all else.
+        Raises those of `raises` that the function raises, by their message alone, WorkerError where it cannot be
+        called or takes too much, and WorkerBugError for all else that it raises.
         """
-        request = pickle.dumps((function, arguments), protocol=5)
         with self._lock:
             try:
-                header, arrays = self._exchange(request)
-            except WorkerError:
-                self.close()
-                raise
+                header, arrays = self._exchange((function, arguments))
             except BaseException:
-                # Ctrl-C amid an answer, whose rest the next call would take for its own.
+                # Ctrl-C amid an answer too, whose rest the next call would take for its own.
                 self.close()
                 raise
         if "error" in header:
@@ -171,31 +181,34 @@ class Worker:
             for known in raises:
                 if known.__name__ == kind:
                     raise known(message)
-            error = WorkerError(_out_of_memory() if kind == "MemoryError" else f"failed: {kind}: {message}")
-            error.add_note(trace)
-            raise error
+            if kind == MemoryError.__name__:
+                raise WorkerError(_out_of_memory())
+            if kind == OSError.__name__:
+                raise WorkerError(f"failed: {message}")
+            bug = WorkerBugError(f"{kind}: {message}")
+            bug.add_note(trace)
+            raise bug
         if returns is None:
             return arrays
         try:
-            return TypeAdapter(returns).validate_python(header["value"])
+            return TypeAdapter(returns).validate_python(header.get("value"))
         except (ValidationError, RecursionError) as error:
             raise WorkerError("answered what nobody can read") from error
 
-    def _exchange(self, request: bytes) -> tuple[dict[str, Any], Arrays]:
+    def _exchange(self, call: tuple[Callable[..., Any], tuple[Any, ...]]) -> tuple[dict[str, Any], Arrays]:
         deadline = time.monotonic() + limits.seconds()
         started = self._alive()
+        request = wire.request(call, started.asked)
         try:
-            _write(started.requests, request, deadline)
-            header = json.loads(bytes(_read(started.answers, _length(_read(started.answers, 8, deadline)), deadline)))
-            sizes = [_checked(*entry) for entry in header.get("arrays", [])]
-            if sum(dtype.itemsize * int(np.prod(shape, dtype=object)) for _, dtype, shape in sizes) > _most():
-                raise WorkerError(f"answers with more than {_most() / 1e9:.2g} GB; {_more_memory()}")
-            return header, {name: _array(started.answers, dtype, shape, deadline) for name, dtype, shape in sizes}
+            wire.write(started.requests, request, deadline)
+            return wire.answer(started.answers, started.room, _most(), deadline)
         except (EOFError, BrokenPipeError):
-            raise WorkerError(self._death()) from None
+            raise WorkerDiedError(self._death()) from None
         except TimeoutError:
             message = f"took more than {limits.seconds():g} s and was ended; --timeout S gives it more"
-            raise WorkerTimeoutError(message) from None
+            raise WorkerDiedError(message) from None
+        except wire.TooMuchError:
+            raise WorkerError(f"answers with more than {_most() / 1e9:.2g} GB; {_more_memory()}") from None
         except (ValueError, TypeError, RecursionError) as error:
             raise WorkerError("answered what nobody can read") from error
 
@@ -217,14 +230,22 @@ class Worker:
         except BlockingIOError:
             said = ""
         # The pipe is shut by its end alone, so that there is none left to kill.
-        code = self._started.end()
-        self._finalizer.detach()
+        code = self._finalizer() or 0
         self._started = self._finalizer = None
         told = f": {reason}" if (reason := _reason(said)) else ""
         if code >= 0:
             return f"ended with exit code {code}{told}"
         name = signal.Signals(-code).name if -code in {*signal.Signals} else "unknown"
         return f"crashed (signal {-code}, {name}){told}"
+
+
+def _resident(process: int) -> int | None:
+    """The bytes of memory that it holds; None where nobody says so."""
+    try:
+        with open(f"/proc/{process}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
 
 
 def _reason(said: str) -> str:
@@ -239,7 +260,7 @@ def _more_memory() -> str:
 
 
 def _out_of_memory() -> str:
-    return f"needs more than {limits.memory() / 1e9:g} GB of memory; {_more_memory()}"
+    return f"needs more than {limits.memory() / 1e9:.3g} GB of memory; {_more_memory()}"
 
 
 def _most() -> int:
@@ -253,41 +274,43 @@ def _start(needs: tuple[str, ...], memory: int) -> _Started:
         import_module(name)
     (asked, requests), (answers, answered), (said, saying), (living, life) = (os.pipe() for _ in range(4))
     theirs, ours = (asked, answered, saying, living), (requests, answers, said, life)
+    shared = shared_memory.made()
     try:
-        process = _forked(theirs, ours, memory) if forked else _spawned(theirs, memory)
+        room = shared_memory.mapped(shared)
+        process = _forked(theirs, ours, shared, memory) if forked else _spawned(theirs, shared, memory)
     except BaseException:
         _close(ours)
         raise
     finally:
-        _close(theirs)
+        _close(theirs if shared is None else (*theirs, shared))
     worker_process.widen(requests, LARGEST_PIPE)
     worker_process.widen(answers, LARGEST_PIPE)
     os.set_blocking(requests, False)
-    return _Started(process, requests, answers, said, life, os.getpid())
+    return _Started(process, requests, answers, said, life, room, Half(room, 0), os.getpid())
 
 
-def _spawned(pipes: tuple[int, ...], memory: int) -> _Process:
+def _spawned(pipes: tuple[int, ...], shared: int | None, memory: int) -> _Process:
     """A fresh interpreter, which finds modules where this one does and nowhere else: not in the current folder."""
     code = (
         "import json, sys\n"
         "path, *numbers = json.loads(sys.argv[1])\n"
         "sys.path[:] = path\n"
         "from recipes.base.worker_process import main\n"
-        "main(numbers[:4], numbers[4])\n"
+        "main(numbers[:4], *numbers[4:])\n"
     )
     path = [entry for entry in sys.path if isinstance(entry, str)]
     return subprocess.Popen(
-        [sys.executable, "-I", "-c", code, json.dumps([path, *pipes, memory])],
+        [sys.executable, "-I", "-c", code, json.dumps([path, *pipes, shared, memory])],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=pipes[2],
-        pass_fds=pipes,
+        pass_fds=pipes if shared is None else (*pipes, shared),
         # Ctrl-C of a terminal is for the command, which ends its workers itself.
         start_new_session=True,
     )
 
 
-def _forked(pipes: tuple[int, ...], others: tuple[int, ...], memory: int) -> _Process:
+def _forked(pipes: tuple[int, ...], others: tuple[int, ...], shared: int | None, memory: int) -> _Process:
     # A handler of this process must not run in the other one before that has taken its own.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
@@ -301,7 +324,7 @@ def _forked(pipes: tuple[int, ...], others: tuple[int, ...], memory: int) -> _Pr
                 # Held open there, none of them would ever end.
                 _close(others)
                 worker_process.after_fork(pipes[2], blocked)
-                worker_process.main(pipes, memory)
+                worker_process.main(pipes, shared, memory)
             except BaseException:
                 traceback.print_exc()
             finally:
@@ -314,60 +337,3 @@ def _forked(pipes: tuple[int, ...], others: tuple[int, ...], memory: int) -> _Pr
 def _close(ends: Iterable[int]) -> None:
     for end in ends:
         os.close(end)
-
-
-def _ready(end: int, event: int, deadline: float) -> None:
-    poll = select.poll()
-    poll.register(end, event)
-    # A command that was stopped for a while, and goes on, takes what has come meanwhile.
-    if not poll.poll(max(0, deadline - time.monotonic()) * 1000):
-        raise TimeoutError
-
-
-def _write(end: int, content: bytes, deadline: float) -> None:
-    for part in (HEAD.pack(len(content)), content):
-        rest = memoryview(part)
-        while rest:
-            try:
-                rest = rest[os.write(end, rest) :]
-            except BlockingIOError:
-                _ready(end, select.POLLOUT, deadline)
-
-
-def _read(end: int, size: int, deadline: float) -> bytearray:
-    content = bytearray(size)
-    _fill(end, memoryview(content), deadline)
-    return content
-
-
-def _fill(end: int, rest: memoryview, deadline: float) -> None:
-    while rest:
-        _ready(end, select.POLLIN, deadline)
-        count = os.readv(end, [rest])
-        if not count:
-            raise EOFError
-        rest = rest[count:]
-
-
-def _length(head: bytearray) -> int:
-    length: int = HEAD.unpack(head)[0]
-    if length > _most():
-        raise WorkerError(f"answers with more than {_most() / 1e9:.2g} GB; {_more_memory()}")
-    return length
-
-
-def _checked(name: object, dtype: object, shape: object) -> tuple[str, np.dtype, tuple[int, ...]]:
-    """What a header says of an array, if it can be so. Raises ValueError or TypeError."""
-    if not isinstance(name, str) or not isinstance(dtype, str) or not isinstance(shape, list):
-        raise TypeError(name)
-    found = np.dtype(dtype)
-    if found.kind not in _KINDS or not all(isinstance(size, int) and size >= 0 for size in shape):
-        raise ValueError(name)
-    return name, found, tuple(shape)
-
-
-def _array(end: int, dtype: np.dtype, shape: tuple[int, ...], deadline: float) -> np.ndarray:
-    array = np.empty(shape, dtype)
-    if array.size:
-        _fill(end, array.reshape(-1).view(np.uint8).data, deadline)
-    return array

@@ -5,6 +5,7 @@ import faulthandler
 import fcntl
 import gc
 import json
+import mmap
 import os
 import pickle
 import resource
@@ -16,19 +17,26 @@ import traceback
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from recipes.base import shared_memory
+from recipes.base.shared_memory import Half
+
 # The length of what follows it.
 HEAD = struct.Struct("<Q")
+# Of a call: where its arrays lie in the shared memory, as JSON, and the rest of it, as a pickle.
+CALL = struct.Struct("<QQ")
 # Most of what is said goes through in one go.
 LARGEST_PIPE = 1 << 20
 
 
-def main(pipes: Sequence[int], memory: int) -> None:
+def main(pipes: Sequence[int], shared: int | None, memory: int) -> None:
     """Answers calls until there are no more; never returns.
 
-    The pipes' ends are where calls come from, where answers go, where it speaks, and what it lives as long as. `memory`
-    is in bytes, beyond what is taken by now.
+    The pipes' ends are where calls come from, where answers go, where it speaks, and what it lives as long as. `shared`
+    is what `shared_memory.made` gave. `memory` is in bytes, beyond what is taken by now.
     """
     asked, answered, saying, living = pipes
+    room = shared_memory.mapped(shared)
+    half = Half(room, shared_memory.HALF)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with(living)
     _limit(memory)
@@ -36,12 +44,13 @@ def main(pipes: Sequence[int], memory: int) -> None:
     os.set_blocking(saying, False)
     while True:
         try:
-            (size,) = HEAD.unpack(_read(asked, HEAD.size))
+            listed, size = CALL.unpack(_read(asked, CALL.size))
+            places = json.loads(bytes(_read(asked, listed)))
             request = _read(asked, size)
         except EOFError:
             os._exit(0)
         with contextlib.suppress(BrokenPipeError):
-            _answer(answered, request)
+            _answer(answered, request, _lying(room, places), half)
 
 
 def after_fork(saying: int, mask: Collection[int]) -> None:
@@ -110,24 +119,29 @@ def _read(end: int, size: int) -> bytearray:
     return content
 
 
-def _answer(end: int, request: bytearray) -> None:
+def _lying(room: mmap.mmap | None, places: list[list[int]]) -> list[memoryview]:
+    return [memoryview(room)[start:end] for start, end in places] if room is not None else []
+
+
+def _answer(end: int, request: bytearray, lying: list[memoryview], half: Half) -> None:
     buffers: list[Any] = []
     try:
-        function, arguments = pickle.loads(request)
+        function, arguments = pickle.loads(request, buffers=lying)
         value = function(*arguments)
-        header, buffers = _encoded(value)
+        header, buffers = _encoded(value, half)
     except BaseException as error:
         # A MemoryError may hold what took the memory.
         text = "".join(traceback.format_exception(error))
         header = json.dumps({"error": [_kind(error), _message(error), text[-20_000:]]}).encode()
-    for part in (HEAD.pack(len(header)), header, *buffers):
+    for part in (HEAD.pack(len(header)) + header, *buffers):
         rest = memoryview(part)
         while rest:
             rest = rest[os.write(end, rest) :]
 
 
 def _kind(error: BaseException) -> str:
-    return "MemoryError" if isinstance(error, MemoryError) else type(error).__name__
+    """Of what the system lacks, or does not let it have, the kind in general."""
+    return next((kind.__name__ for kind in (MemoryError, OSError) if isinstance(error, kind)), type(error).__name__)
 
 
 def _message(error: BaseException) -> str:
@@ -136,15 +150,19 @@ def _message(error: BaseException) -> str:
     return text.splitlines()[0] if text else ""
 
 
-def _encoded(value: Any) -> tuple[bytes, list[Any]]:
-    """The header, and the bytes of arrays; what has no bytes of its own goes into the header."""
+def _encoded(value: Any, half: Half) -> tuple[bytes, list[Any]]:
+    """The header, and the bytes of arrays that find no room; what has no bytes of its own goes into the header."""
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, Mapping) and _are_arrays(value, numpy):
-        arrays = {name: numpy.ascontiguousarray(array) for name, array in value.items()}
-        # What is contiguous has an axis at least.
-        described = [[name, array.dtype.str, list(value[name].shape)] for name, array in arrays.items()]
-        flat = [array.reshape(-1).view(numpy.uint8) for array in arrays.values() if array.size]
-        return json.dumps({"arrays": described}).encode(), flat
+        half.clear()
+        described, following = [], []
+        for name, array in value.items():
+            flat = numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8).data if array.size else memoryview(b"")
+            place = half.put(flat)
+            described.append([name, array.dtype.str, list(array.shape), place])
+            if place is None:
+                following.append(flat)
+        return json.dumps({"arrays": described}).encode(), following
     from pydantic_core import to_jsonable_python
 
     return json.dumps({"value": to_jsonable_python(value, inf_nan_mode="constants")}).encode(), []

@@ -12,6 +12,7 @@ from benchmarks.results import Results
 from benchmarks.subject import NOT_LOWERED, Settings
 from benchmarks.tables import GEMM, LOWERED, NAIVE, Clip, Table, table
 from benchmarks.timing import Rounds
+from benchmarks.worker import Cost
 
 TEN = Clip(10)
 
@@ -44,6 +45,7 @@ def results() -> Results:
         ],
         files=[File("PANN", LOWERED, 23_500_000, {"10 s": 40_000_000})],
         commands=[Ran("`convert --help`", 0.21, 0.2)],
+        workers=[Cost("start: a fork", 0.03), Cost("run: PANN", 0.0112, 0.0103)],
     )
 
 
@@ -57,6 +59,8 @@ def test_figures_stand_in_their_rows(results: Results) -> None:
     assert "| + merge-pools | 10.0 | 1.60 x | - |  |" in lines
     assert "| PANN | lowered | 23.50 | 40 |" in lines
     assert "| `convert --help` | 0.21 | 0.20 |" in lines
+    assert "| start: a fork | 30.0 |  |  |" in lines
+    assert "| run: PANN | 11.2 | 10.3 | 0.90 |" in lines
     assert "NOT MEASURED: tract: refused" in lines
     assert any(line.startswith("| PANN front end, 10 s, 1 thread, against naive | 3.50 x") for line in lines)
 

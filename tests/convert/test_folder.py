@@ -2,8 +2,10 @@
 
 import errno
 import os
+import shutil
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from subprocess import run
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from convert import folder, signals
 from convert import manifest as manifests
 from convert.folder import check_file, check_target, listing, replaced, written_whole
 from recipes.base.errors import UserError
@@ -94,6 +97,57 @@ def test_two_renames_do_where_folders_cannot_change_places(
     monkeypatch.setattr("convert.folder._exchanged", lambda *_: False)
     with written_whole(made) as partial:
         (partial / "new.txt").write_text("new")
+    assert [path.name for path in tmp_path.rglob("*")] == ["made", "new.txt"]
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_no_signal_comes_between_the_old_folder_and_the_new_one(
+    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch, number: int, times: int, exchanges: bool
+) -> None:
+    """Before, between and after the renames, and while what is left is removed; once, or again amid the first."""
+
+    def signalled(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            for _ in range(times):
+                signal.raise_signal(number)
+            done = function(*arguments, **named)
+            for _ in range(times):
+                signal.raise_signal(number)
+            return done
+
+        return call
+
+    if not exchanges:
+        monkeypatch.setattr("convert.folder._exchanged", lambda *_: False)
+    monkeypatch.setattr(Path, "rename", signalled(Path.rename))
+    monkeypatch.setattr("convert.folder._exchanged", signalled(folder._exchanged))
+    monkeypatch.setattr("shutil.rmtree", signalled(shutil.rmtree))
+    with signals.raised(), pytest.raises(KeyboardInterrupt), written_whole(made) as partial:
+        (partial / "new.txt").write_text("new")
+    assert [path.name for path in tmp_path.rglob("*")] == ["made", "new.txt"]
+
+
+def test_the_old_folder_is_kept_where_it_cannot_be_put_back(
+    tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, calls = Path.rename, iter([True, False, False])
+
+    def fail(self: Path, target: Path) -> Path:
+        if next(calls):
+            return rename(self, target)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("convert.folder._exchanged", lambda *_: False)
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="Input/output"), written_whole(made):
+        pass
+    assert not made.exists()
+    monkeypatch.setattr(Path, "rename", rename)
+    with written_whole(tmp_path / "made") as partial:
+        assert (made / "sub" / "old.txt").read_text() == "old"
+        (partial / "new.txt").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["made", "new.txt"]
 
 
@@ -202,12 +256,34 @@ def test_what_is_read_is_not_replaced(tmp_path: Path) -> None:
     for path in (source, within):
         path.touch()
     (tmp_path / "link.npz").symlink_to(source)
-    for target, given in ((source, source), (tmp_path / "link.npz", source), (within, within.parent)):
+    for target in (source, tmp_path / "link.npz"):
         with pytest.raises(UserError, match="is what is read"):
-            check_file(target, given)
+            check_file(target, source)
     check_file(tmp_path / "out.npz", source, within.parent)
     with pytest.raises(UserError, match="is a folder"):
         check_file(within.parent)
+
+
+def test_nothing_is_written_into_the_folder_that_is_read(tmp_path: Path) -> None:
+    read = tmp_path / "read"
+    (read / "deep").mkdir(parents=True)
+    (read / "old.xml").touch()
+    (tmp_path / "linked").symlink_to(read)
+    (tmp_path / "link.xml").symlink_to(read / "old.xml")
+    within = ("old.xml", "new.xml", "deep/new.xml", "deep/../new.xml")
+    for target in (*(read / name for name in within), tmp_path / "linked" / "new.xml", tmp_path / "link.xml"):
+        for source in (read, tmp_path / "linked"):
+            with pytest.raises(UserError, match="lies in the folder that is read"):
+                check_file(target, source)
+    check_file(tmp_path / "read.xml", read)
+
+
+def test_a_link_that_leads_nowhere_is_no_name_for_a_file(tmp_path: Path) -> None:
+    for place in (tmp_path / "missing", tmp_path / "link.xml"):
+        (tmp_path / "link.xml").unlink(missing_ok=True)
+        (tmp_path / "link.xml").symlink_to(place)
+        with pytest.raises(UserError, match="leads nowhere"):
+            check_file(tmp_path / "link.xml")
 
 
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:

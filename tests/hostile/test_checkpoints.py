@@ -1,5 +1,6 @@
 """Checkpoints that would run something, take all memory or all time, or give numbers that are not the file's."""
 
+import gc
 import io
 import os
 import pickle
@@ -8,7 +9,8 @@ import shutil
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import torch
 from recipes.base import checkpoint, pickled
 from recipes.base.errors import UserError
 from recipes.base.shown import shown
+from tests.hostile.cases import some
 from tests.hostile.pickles import (
     EMPTY,
     FLOATS,
@@ -54,11 +57,13 @@ def refusal(path: Path) -> str:
     return said
 
 
-@pytest.fixture(params=["zip", "legacy"])
+FORMS: dict[str, Callable[[Path, bytes], Path]] = {"zip": zipped, "legacy": legacy}
+
+
+@pytest.fixture(params=FORMS)
 def saved(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[bytes], Path]:
     """`saved(pickle)`: a file of either format with that pickle and one storage of four floats, `0`."""
-    write = zipped if request.param == "zip" else legacy
-    return lambda content: write(tmp_path / "it.pt", content)
+    return lambda content: FORMS[request.param](tmp_path / "it.pt", content)
 
 
 def test_what_is_made_byte_by_byte_is_what_pytorch_reads(saved: Callable[[bytes], Path]) -> None:
@@ -189,6 +194,16 @@ PICKLES: dict[str, bytes] = {
 }
 
 
+@pytest.fixture
+def as_the_command() -> Iterator[None]:
+    """Python looks for garbage as seldom as there: among a million small objects that takes most of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 50)
+    yield
+    gc.set_threshold(*before)
+
+
+@pytest.mark.usefixtures("as_the_command")
 @pytest.mark.parametrize("name", PICKLES)
 def test_a_pickle_that_is_refused(name: str, saved: Callable[[bytes], Path]) -> None:
     refusal(saved(PICKLES[name]))
@@ -454,13 +469,14 @@ def test_a_published_name_and_size_with_another_checksum_is_refused(
     assert not (tmp_path / "made").exists()
 
 
-def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path: Path, noted: Callable[[str, object], None]) -> None:
     stream = io.BytesIO()
     state = {"layer.weight": torch.arange(60.0).reshape(6, 10), "layer.bias": torch.ones(6), "steps": torch.tensor(7)}
     torch.save(state, stream)
     whole, path, chance = stream.getvalue(), tmp_path / "it.pt", random.Random(0)
-    refused = 0
-    for _ in range(600):
+    refused, tried = 0, 600
+    noted("tried", tried)
+    for _ in range(tried):
         damaged = bytearray(whole)
         damaged[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
         path.write_bytes(damaged)
@@ -489,3 +505,18 @@ def test_whole_numbers_are_no_weights(tiny_model: Any) -> None:
 def test_no_more_opcodes_than_a_checkpoint_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(pickled, "_MOST_OPCODES", 40)
     refusal(zipped(tmp_path / "it.pt", state(a=tensor(), b=tensor())))
+
+
+# Through the command itself: all in `make test-all`, and some of them always.
+_FILES: dict[str, Make] = {
+    **{f"{form}, {name}": partial(write, pickle=PICKLES[name]) for name in PICKLES for form, write in FORMS.items()},
+    **CONTAINERS,
+}
+
+
+@pytest.mark.parametrize("name", some(_FILES, 16))
+def test_the_command_refuses_it_and_leaves_nothing(name: str, refused: Callable[..., str], tmp_path: Path) -> None:
+    path = tmp_path / "it.pt"
+    _FILES[name](path)
+    assert str(path) in refused("recipe", "mn04_as", "--checkpoint", path, "-o", tmp_path / "made")
+    assert sorted(found.name for found in tmp_path.iterdir() if not found.name.startswith("it")) == []

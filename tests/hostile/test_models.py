@@ -1,6 +1,5 @@
 """Models that kill, stall or starve what runs them: each fails checks of its own, and the others go on."""
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,9 +12,11 @@ from onnx import TensorProto, helper
 
 from convert.manifest import Artifact
 from convert.targets import named
-from convert.verify import check_artifact
+from convert.verify import check_in
 from recipes.base import limits
 from recipes.base.spec import Input, Output, Tolerance
+from recipes.base.worker import Worker
+from tests.hostile.models import FACTS
 from validators.results import Check, exit_code
 from validators.values import Case
 
@@ -23,22 +24,6 @@ X = np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 8)
 INPUT = Input("x", ("batch", "samples"), "what is fed", least=1, default=8, most=64)
 _NEAR = Tolerance(1e-4, 0, "small sums of a few numbers")
 OUTPUT = Output("y", ("batch", 8), "feature", "what comes", dict.fromkeys(("fp32", "mixed", "fp16"), _NEAR))
-
-FACTS = {
-    "model_type": "pann",
-    "variant": "none",
-    "weights": "synthetic",
-    "checkpoint_sha256": "0" * 64,
-    "sample_rate": "32000",
-    "least_size": "1",
-    "scores": "y",
-    "scores_kind": "logit",
-    "labels": json.dumps([f"class {number}" for number in range(8)]),
-    "author": "nobody",
-    "license": "none",
-    "source": "none",
-    "version": "0",
-}
 
 Model = Callable[[], bytes]
 MODELS: dict[str, Model] = {}
@@ -576,25 +561,35 @@ def _varint(number: int) -> bytes:
 
 @pytest.fixture
 def limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A gigabyte of memory and two seconds: enough for anything that is no bomb."""
+    """A gigabyte of memory and a second: enough for anything that is no bomb."""
     monkeypatch.setenv(limits.MEMORY, "1")
-    with limits.time_limit(2):
+    with limits.time_limit(1):
         yield
 
 
-def checked(path: Path) -> list[Check]:
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    """One for all of them, which is harder than one for each: what a model leaves behind is the next one's."""
+    with Worker(named("onnx").needs()) as started:
+        yield started
+
+
+def checked(worker: Worker, path: Path) -> list[Check]:
     """What `convert check` says of the file, in both runtimes, where y should be -x."""
-    artifact = Artifact("onnx", "x", "fp32", None, {"opset": 17})
-    return check_artifact(named("onnx"), path, artifact, INPUT, (OUTPUT,), [Case("a row", {"x": X}, {"y": -X})])
+    artifact, cases = Artifact("onnx", "x", "fp32", None, {"opset": 17}), [Case("a row", {"x": X}, {"y": -X})]
+    return check_in(worker, named("onnx"), path, artifact, INPUT, (OUTPUT,), cases)
 
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.usefixtures("limited")
-def test_a_hostile_model_fails_its_own_checks_alone(tmp_path: Path, name: str) -> None:
+def test_a_hostile_model_fails_its_own_checks_alone(
+    worker: Worker, tmp_path: Path, name: str, noted: Callable[[str, object], None]
+) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(MODELS[name]())
     started = time.monotonic()
-    checks = checked(path)
+    checks = checked(worker, path)
+    noted("seconds", time.monotonic() - started)
     assert time.monotonic() - started < 20
     assert exit_code(checks) == 1, checks
     for runtime in ("onnxruntime", "tract"):
@@ -606,9 +601,8 @@ def test_a_hostile_model_fails_its_own_checks_alone(tmp_path: Path, name: str) -
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.onnx"]
 
 
-@pytest.mark.usefixtures("limited")
-def test_a_model_that_is_right_passes_between_them(tmp_path: Path) -> None:
+def test_a_model_that_is_right_passes_between_them(worker: Worker, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(_whole([_node("Neg", ["x"])]).SerializeToString())
-    values = [check for check in checked(path) if check.kind == "values"]
+    values = [check for check in checked(worker, path) if check.kind == "values"]
     assert [(check.runtime, check.status) for check in values] == [("onnxruntime", "passed"), ("tract", "passed")]

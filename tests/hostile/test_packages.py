@@ -21,6 +21,7 @@ from recipes.base import limits
 from recipes.base.errors import UserError
 from recipes.base.spec import Input, Output, Tolerance
 from validators.results import Check, exit_code
+from validators.runners.runner import RunnerError
 from validators.values import Case
 
 X = np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 8)
@@ -29,6 +30,7 @@ _NEAR = Tolerance(1e-4, 0, "small sums of a few numbers")
 OUTPUT = Output("y", ("batch", 8), "feature", "what comes", dict.fromkeys(("fp32", "mixed", "fp16"), _NEAR))
 EXECUTORS = ("executor", "executor-float32")
 SPEC = "Data/com.apple.CoreML/model.mlmodel"
+WEIGHTS = "Data/com.apple.CoreML/weights/weight.bin"
 
 Change = Callable[[Any], None]
 CHANGES: dict[str, Change] = {}
@@ -202,9 +204,17 @@ def _constant_with_too_few_values(spec: Any) -> None:
 
 @change
 def _constant_in_a_file_that_is_missing(spec: Any) -> None:
-    value = next(op for op in _operations(spec) if op.type == "const").attributes["val"]
-    value.blobFileValue.fileName = "@model_path/weights/../../../../../../../../../etc/passwd"
-    value.blobFileValue.offset = 2**60
+    _first_constant(spec).blobFileValue.fileName = "@model_path/weights/missing.bin"
+
+
+@change
+def _constant_in_a_file_that_is_none(spec: Any) -> None:
+    _first_constant(spec).blobFileValue.fileName = "@model_path/weights/../../../../../../../../../etc/passwd"
+    _first_constant(spec).blobFileValue.offset = 2**60
+
+
+def _first_constant(spec: Any) -> Any:
+    return next(op for op in _operations(spec) if op.type == "const").attributes["val"]
 
 
 @change
@@ -246,7 +256,7 @@ def test_a_package_that_is_right_passes_between_them(package: Path) -> None:
 @pytest.mark.parametrize("name", CHANGES)
 @pytest.mark.usefixtures("limited")
 def test_a_hostile_package_fails_its_own_checks_alone(
-    package: Path, right: set[str], tmp_path: Path, name: str
+    package: Path, right: set[str], tmp_path: Path, name: str, noted: Callable[[str, object], None]
 ) -> None:
     path = shutil.copytree(package, tmp_path / "model.mlpackage")
     spec = ct.utils.load_spec(str(path))
@@ -256,6 +266,7 @@ def test_a_hostile_package_fails_its_own_checks_alone(
     checks = checked(path)
     with contextlib.suppress(UserError):
         inspection.text(inspection.isolated(path, False))
+    noted("seconds", time.monotonic() - started)
     assert time.monotonic() - started < 20
     # The package that is right lacks what `convert recipe` writes, and no more.
     assert set(map(repr, checks)) - right, checks
@@ -263,6 +274,65 @@ def test_a_hostile_package_fails_its_own_checks_alone(
     assert {runtime for runtime, _ in _run(checks)} == set(EXECUTORS)
     assert not any("Traceback" in check.message for check in checks)
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.mlpackage"]
+
+
+@pytest.fixture(scope="module")
+def two_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package of y = x * c, whose c lies in a file of weights: ones; and beside the package another such: sevens."""
+    folder = tmp_path_factory.mktemp("two")
+    for name, number in (("other", 7), ("model", 1)):
+        program = Program()
+        with Function({"x": mb.placeholder(shape=(1, 8))}, opset_version=ct.target.iOS16) as function:
+            many = mb.const(val=np.full((16, 8), number, np.float32), name="c")
+            function.set_outputs([mb.mul(x=function.inputs["x"], y=many, name="y")])
+            program.add_function("main", function)
+        saved(program, folder / f"{name}.mlpackage")
+    (folder / "other.mlpackage" / WEIGHTS).rename(folder / "weight.bin")
+    shutil.rmtree(folder / "other.mlpackage")
+    return folder
+
+
+@pytest.fixture
+def outside(two_files: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(two_files, tmp_path / "two") / "model.mlpackage"
+
+
+def _all_runs(path: Path) -> list[str]:
+    """What the package answers to ones, or why not, by each way of opening it."""
+    said = []
+    for runtime in named("coreml").runtimes:
+        if runtime.absent() is None:
+            with contextlib.suppress(RunnerError):
+                said.append(str(runtime.open(path).run({"x": np.ones((1, 8), np.float32)})["y"][0, 0]))
+    return said
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "@model_path/weights/../../../../weight.bin",
+        "@model_path/../../../weight.bin",
+        "../weight.bin",
+        "weight.bin",
+        "{}/weight.bin",
+        "@model_path/weights/./weight.bin",
+        "@model_path/weights/..",
+        "@model_path/weights/",
+    ],
+)
+@pytest.mark.usefixtures("limited")
+def test_a_whole_file_of_constants_elsewhere_is_not_read(outside: Path, name: str) -> None:
+    """Neither that one, as an app would, nor the one of the same name inside, as coremltools does."""
+    assert set(_all_runs(outside)) == {"1.0"}
+    inspection.isolated(outside, False)
+    spec = ct.utils.load_spec(str(outside))
+    (constant,) = (op for op in _operations(spec) if op.attributes["val"].HasField("blobFileValue"))
+    constant.attributes["val"].blobFileValue.fileName = name.format(outside.parent)
+    (outside / SPEC).write_bytes(spec.SerializeToString())
+    assert _all_runs(outside) == []
+    with pytest.raises(UserError, match="which is no file of its weights"):
+        inspection.isolated(outside, False)
+    assert any(check.kind == "file" and "no file of its weights" in check.message for check in checked(outside))
 
 
 @pytest.mark.usefixtures("limited")

@@ -7,7 +7,9 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,20 +62,23 @@ def _digest(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_a_signal_ends_a_command_in_one_line_and_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    with _started("recipe", "eat_s_esc50", "--weights", "synthetic", "-o", tmp_path / "made", "-v") as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        while not (line := process.stderr.readline()).startswith("reference: "):
-            assert line, "it ended before the export began"
-        process.send_signal(number)
-        rest = process.stderr.read()
-        assert process.stdout.read() == ""
+def test_a_signal_ends_a_command_in_one_line_and_leaves_nothing(
+    tmp_path: Path, commands: Any, number: signal.Signals
+) -> None:
+    def send(running: Any) -> None:
+        deadline = time.monotonic() + 20
+        while "checkpoint: " not in running.stderr.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(running.process, number)
+
+    ended = commands.run_until(send, "recipe", "mn04_as", "--weights", "synthetic", "-o", tmp_path / "made", "-v")
     # Python ends by SIGINT itself where it came amid an exec() of text.
-    assert process.returncode in (128 + number, -signal.SIGINT)
+    assert ended.exit_code in (128 + number, -signal.SIGINT)
     what = "interrupted" if number == signal.SIGINT else f"ended by {number.name}"
-    assert rest.splitlines()[-1] == f"error: {what}; nothing half-written is left"
-    assert "Traceback" not in rest
+    assert ended.stderr.splitlines()[-1] == f"error: {what}; nothing half-written is left"
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -96,6 +101,49 @@ def test_a_signal_raises_within_and_not_after() -> None:
         assert came == [number]
         assert signals.told(caught.value)[0] == 128 + number
     assert [signal.getsignal(number) for number in ENDING] == before
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_that_is_held_comes_at_the_end(number: int) -> None:
+    done = []
+    before = [signal.getsignal(number) for number in ENDING]
+
+    def work(error: Exception | None = None) -> None:
+        with signals.held():
+            signal.raise_signal(number)
+            with signals.held():
+                signal.raise_signal(number)
+            done.append(number)
+            if error:
+                raise error
+
+    with signals.raised() as came:
+        with pytest.raises(signals.Interrupted):
+            work()
+        assert (done, came) == ([number], [number])
+        with pytest.raises(signals.Interrupted):
+            work(OSError("which the signal goes before"))
+    assert [signal.getsignal(number) for number in ENDING] == before
+
+
+def test_what_is_ignored_or_of_another_thread_is_not_held() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals.held():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    entered = []
+
+    def enter() -> None:
+        with signals.held():
+            entered.append(signal.getsignal(signal.SIGINT))
+
+    handler = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert entered == [handler]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
@@ -144,10 +192,10 @@ def _ended(moment: float, number: signal.Signals, line: list[object]) -> None:
         process.wait()
 
 
-def _whole_at_any_moment(line: list[object], target: Path, new: str, most: float, moments: int) -> None:
+def _whole_at_any_moment(line: list[object], target: Path, new: str, most: float, moments: int) -> int:
     """Kills the command at random moments, and lets it run in the end; `target` is there and `new` is what it makes.
 
-    What kill -9 leaves beside it no process can clear any more; the next run does.
+    Returns how many times it was killed. What kill -9 leaves beside it the next run clears.
     """
     old = _digest(target)
     chosen = random.Random(moments)
@@ -161,9 +209,10 @@ def _whole_at_any_moment(line: list[object], target: Path, new: str, most: float
     assert subprocess.run([sys.executable, *map(str, line)], capture_output=True, cwd=ROOT).returncode == 0
     assert _digest(target) == new
     assert [path.name for path in target.parent.iterdir()] == [target.name]
+    return 3 * moments
 
 
-def test_at_any_moment_a_folder_is_whole(made_pann: Any, tmp_path: Path) -> None:
+def test_at_any_moment_a_folder_is_whole(made_pann: Any, tmp_path: Path, noted: Callable[[str, object], None]) -> None:
     """The writing alone, which takes a moment, at a few moments of it."""
     manifest = (made_pann.path / "manifest.json").read_text(encoding="utf-8")
     data = json.loads(manifest)
@@ -178,11 +227,13 @@ def test_at_any_moment_a_folder_is_whole(made_pann: Any, tmp_path: Path) -> None
     taken = time.monotonic() - started
     new = _digest(tmp_path / "made" / "made")
     (tmp_path / "made" / "made" / "0.txt").write_text("old")
-    _whole_at_any_moment(line, tmp_path / "made" / "made", new, taken, moments=3)
+    noted("tried", _whole_at_any_moment(line, tmp_path / "made" / "made", new, taken, moments=3))
 
 
 @pytest.mark.slow
-def test_at_thirty_moments_a_conversion_leaves_a_folder_whole(tmp_path: Path) -> None:
+def test_at_thirty_moments_a_conversion_leaves_a_folder_whole(
+    tmp_path: Path, noted: Callable[[str, object], None]
+) -> None:
     words: list[object] = ["-m", "convert", "recipe", "eat_s_esc50", "--weights", "synthetic"]
     (tmp_path / "made").mkdir()
     for target, more in ((tmp_path / "made" / "made", ["--opset", "16"]), (tmp_path / "new", [])):
@@ -191,7 +242,8 @@ def test_at_thirty_moments_a_conversion_leaves_a_folder_whole(tmp_path: Path) ->
         subprocess.run(list(map(str, line)), check=True, capture_output=True, cwd=ROOT)
         taken = time.monotonic() - started
     new = _digest(tmp_path / "new")
-    _whole_at_any_moment([*words, "-o", tmp_path / "made" / "made"], tmp_path / "made" / "made", new, taken, moments=10)
+    target = tmp_path / "made" / "made"
+    noted("tried", _whole_at_any_moment([*words, "-o", target], target, new, taken, moments=10))
 
 
 @pytest.mark.parametrize("debug", ["", "1"])

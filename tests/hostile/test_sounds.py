@@ -3,18 +3,22 @@
 import io
 import os
 import struct
+import time
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from recipes.base import audio
+from recipes.base import audio, limits
 from recipes.base.errors import UserError
 from recipes.base.shown import shown
+from tests.hostile.cases import some
+from tests.hostile.models import model_of_sound
 from validators.dumps import numpy_file
 
 pytestmark = pytest.mark.usefixtures("bounded")
@@ -99,27 +103,43 @@ def test_a_number_of_channels_that_no_file_has(channels: int, tmp_path: Path) ->
     assert "is no sound file" in refusal(wav(tmp_path / "it.wav", ONE, channels=channels))
 
 
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda path: path.write_bytes(b""),
-        lambda path: path.write_bytes(b"RIFF"),
-        lambda path: path.write_bytes(b"RIFF\xff\xff\xff\xffWAVE" + b"\xff" * 100),
-        lambda path: wav(path, b""),
-        lambda path: wav(path, ONE, form=0x55),
-        lambda path: wav(path, ONE, form=0x1234),
-        lambda path: path.write_bytes(os.urandom(4096)),
-        os.mkfifo,
-        lambda path: path.symlink_to("/dev/zero"),
-        lambda path: path.symlink_to(path),
-        Path.mkdir,
-        lambda path: os.truncate(wav(path, ONE), 2**33),
-    ],
-    ids=range(12),
-)
-def test_what_is_no_sound(write: Callable[[Path], object], tmp_path: Path) -> None:
-    write(tmp_path / "it.wav")
+WHATEVER: dict[str, Callable[[Path], object]] = {
+    "nothing": lambda path: path.write_bytes(b""),
+    "four letters": lambda path: path.write_bytes(b"RIFF"),
+    "a head of 4 GB": lambda path: path.write_bytes(b"RIFF\xff\xff\xff\xffWAVE" + b"\xff" * 100),
+    "no samples": lambda path: wav(path, b""),
+    "MP3 in a WAV": lambda path: wav(path, ONE, form=0x55),
+    "a format of nobody's": lambda path: wav(path, ONE, form=0x1234),
+    "noise": lambda path: path.write_bytes(np.random.RandomState(0).bytes(4096)),
+    "a pipe": os.mkfifo,
+    "zeros without end": lambda path: path.symlink_to("/dev/zero"),
+    "a link to itself": lambda path: path.symlink_to(path),
+    "a folder": Path.mkdir,
+    "8 GB": lambda path: os.truncate(wav(path, ONE), 2**33),
+}
+
+
+@pytest.mark.parametrize("name", WHATEVER)
+def test_what_is_no_sound(name: str, tmp_path: Path) -> None:
+    WHATEVER[name](tmp_path / "it.wav")
     refusal(tmp_path / "it.wav")
+
+
+@pytest.mark.parametrize(
+    ("kill", "told"),
+    [
+        (lambda *_, **__: os.abort(), r"what decodes it crashed \(signal 6, SIGABRT\); convert it"),
+        (lambda *_, **__: time.sleep(60), "what decodes it took more than 0.3 s and was ended"),
+    ],
+    ids=["crash", "time"],
+)
+def test_a_sound_that_kills_its_decoder_is_refused(
+    kill: Callable[..., object], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(soundfile.SoundFile, "read", kill)
+    wav(tmp_path / "it.wav", ONE)
+    with limits.time_limit(0.3), pytest.raises(UserError, match=told):
+        audio.read(tmp_path / "it.wav", RATE)
 
 
 def test_what_decoders_say_stays_unsaid(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -210,3 +230,41 @@ def test_arrays_that_are_none(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         numpy_file.archive(path, ARRAYS[name](path))
     assert str(path) in str(caught.value)
+
+
+# Through the command itself
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small file that takes any sound: what is not refused by then would run."""
+    path = tmp_path_factory.mktemp("model") / "model.onnx"
+    path.write_bytes(model_of_sound().SerializeToString())
+    return path
+
+
+FILES: dict[str, Callable[[Path], object]] = {
+    **{f"a rate of {rate}": partial(wav, content=ONE, rate=rate) for rate in (0, 1, 2, 999, 2**32 - 1)},
+    **{
+        f"a sample of {value}": partial(wav, content=np.array([0, value] * 500, "<f4").tobytes())
+        for value in (3e38, -1e30, np.nan, np.inf)
+    },
+    **{f"{channels} channels": partial(wav, content=ONE, channels=channels) for channels in (0, 65535)},
+    "two hours": lambda path: os.truncate(wav(path, ONE, size=2 * 3600 * RATE * 4), 44 + 2 * 3600 * RATE * 4),
+    "a FLAC of billions": lambda path: _flac(path, 2**36 - 1),
+    **WHATEVER,
+}
+
+
+@pytest.mark.parametrize("name", some(FILES, 5))
+def test_the_command_refuses_it(name: str, model: Path, refused: Callable[..., str], tmp_path: Path) -> None:
+    FILES[name](tmp_path / "it.wav")
+    assert str(tmp_path / "it.wav") in refused("run", model, tmp_path / "it.wav", "-o", tmp_path / "out.npz")
+    assert not (tmp_path / "out.npz").exists()
+
+
+@pytest.mark.parametrize("name", some(ARRAYS, 8))
+def test_the_command_refuses_the_arrays(name: str, model: Path, refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "it.npz").write_bytes(ARRAYS[name](tmp_path / "made.npz"))
+    assert str(tmp_path / "it.npz") in refused("run", model, tmp_path / "it.npz", "-o", tmp_path / "out.npz")
+    assert not (tmp_path / "out.npz").exists()

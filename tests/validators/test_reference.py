@@ -330,7 +330,7 @@ def _first(data: dict[str, Any]) -> dict[str, Any]:
     [
         (lambda d: d.pop("sample_rate"), "sample_rate"),
         (lambda d: d.update(sample_rate="32000"), "sample_rate"),
-        (lambda d: d.update(sample_rate=16000), "one.wav: has 1 channels of FLOAT at 32000 Hz"),
+        (lambda d: d.update(sample_rate=16000), "one.wav: has 1 channels of 32-bit floats at 32000 Hz"),
         (lambda d: d.update(extra=1), "extra"),
         (lambda d: d.update(cases=[]), "cases"),
         (lambda d: d.update(outputs=[]), "outputs"),
@@ -503,17 +503,23 @@ def test_a_header_that_says_otherwise_is_refused(inside: Path, change: Callable[
 def test_bad_sounds_are_refused(folder: Path) -> None:
     path, good = folder / "reference" / "one.wav", cases()[0].waveform[0]
     wav.write(path, good, 16000)
-    assert "at 16000 Hz, not one of FLOAT at 32000 Hz" in _refusal(folder)
+    assert "at 16000 Hz, not one of 32-bit floats at 32000 Hz" in _refusal(folder)
     soundfile.write(path, np.stack([good, good], axis=1), 32000, subtype="FLOAT")
     assert "has 2 channels" in _refusal(folder)
     soundfile.write(path, good, 32000, subtype="PCM_16")
-    assert "PCM_16" in _refusal(folder)
+    assert "has 1 channels of 16-bit integers" in _refusal(folder)
     wav.write(path, np.where(np.arange(700) == 5, np.nan, good).astype(np.float32), 32000)
     assert "NaN or infinite" in _refusal(folder)
     wav.write(path, good[:-1], 32000)
     assert "has 699 samples, not 700" in _refusal(folder)
-    path.write_bytes(b"no sound")
-    assert "cannot be read as sound" in _refusal(folder)
+    for content in (b"", b"no sound", b"fLaC" + bytes(100), b"RIFF" + bytes(100)):
+        path.write_bytes(content)
+        assert "cannot be read as sound" in _refusal(folder)
+    wav.write(path, good, 32000)
+    content = path.read_bytes()
+    for other in (content[:-1], content + b"\0", content.replace(b"fact", b"LIST"), content.replace(b"data", b"slnt")):
+        path.write_bytes(other)
+        assert "or another layout" in _refusal(folder)
 
 
 # WAV and cases

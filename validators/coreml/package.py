@@ -20,7 +20,7 @@ from coremltools.converters.mil.mil.input_type import InputSpec
 from coremltools.converters.mil.mil.types.symbolic import is_symbolic, is_variadic
 
 from validators.coreml import kernels as _kernels  # noqa: F401  (registers every kernel)
-from validators.coreml.contents import check_contents
+from validators.coreml.contents import check_constants, check_contents
 from validators.coreml.errors import PackageError, UnsupportedOpError
 from validators.coreml.registry import OPSETS, lookup
 
@@ -102,8 +102,6 @@ def read(model: str | PathLike[str] | ct.models.MLModel, function_name: str | No
     if proto.opset not in proto.block_specializations:
         raise PackageError(f"{source}: function {name!r} has no block for its op set {proto.opset!r}")
     opset = _OPSET_NAMES[proto.opset]
-    if proto.opset not in proto.block_specializations:
-        raise PackageError(f"{source}: function {name!r} has no block for its op set {proto.opset!r}")
     block = proto.block_specializations[proto.opset]
     _check_ops(block, opset, source)
     # Only this function is rebuilt: another one may use an op set of its own.
@@ -177,9 +175,11 @@ def opened(model: str | PathLike[str] | ct.models.MLModel) -> tuple[ct.models.ML
         raise PackageError(f"{path}: a compiled model holds no program to read; pass the .mlpackage it was made from")
     check_contents(path)
     try:
-        return ct.models.MLModel(str(path), skip_model_load=True), str(path)
+        loaded = ct.models.MLModel(str(path), skip_model_load=True)
     except Exception as error:  # coremltools has no error type of its own for a broken package
         raise PackageError(f"{path}: not a readable Core ML model: {error}") from error
+    check_constants(loaded.get_spec(), str(path))
+    return loaded, str(path)
 
 
 def _description(spec: Any, name: str, source: str) -> Any:

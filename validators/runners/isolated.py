@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.base.worker import Worker, WorkerError, WorkerTimeoutError
+from recipes.base.worker import Worker, WorkerDiedError, WorkerError
 from validators.runners.runner import Arrays, Port, Runner, RunnerError
 
 # What both sides of the pipe can hold: numbers and truth values.
 _KINDS = "biuf"
+# A file on which a runtime dies again is not worth the time that each of its other cases would take.
+_MOST_DEATHS = 2
 
 
 @dataclass(frozen=True)
@@ -28,18 +30,24 @@ class Face:
 def opened(name: str, opener: str, artifact: Path, worker: Worker) -> Runner:
     """The runner that `opener` gives of the artifact, loaded and run in `worker`; RunnerError where that fails.
 
-    After a crash the next run loads the artifact again; after a run that took too long no other is tried.
+    After a crash, or a run that took too long, the next run loads the artifact again; after two no other is tried.
     """
-    over: list[RunnerError] = []
+    deaths: list[RunnerError] = []
+
+    def failed(error: WorkerError) -> RunnerError:
+        failure = RunnerError(f"{name} {error}")
+        if isinstance(error, WorkerDiedError):
+            deaths.append(failure)
+        return failure
 
     def load() -> Face:
         try:
             return worker.call(_open, opener, artifact, returns=Face, raises=(RunnerError,))
         except WorkerError as error:
-            raise RunnerError(f"{name} {error}") from error
+            raise failed(error) from error
         except RunnerError:
             # What it has left behind would count against the next runtime.
-            worker.close()
+            worker.close_if_full()
             raise
 
     face = load()
@@ -47,18 +55,15 @@ def opened(name: str, opener: str, artifact: Path, worker: Worker) -> Runner:
 
     def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
         nonlocal place
-        if over:
-            raise RunnerError(f"not run: {over[0]}")
+        if len(deaths) == _MOST_DEATHS:
+            raise RunnerError(f"not run, since {name} died {_MOST_DEATHS} times on this file: {deaths[-1]}")
         if worker.starts != place[0] or not worker.alive:
             number = load().number
             place = worker.starts, number
         try:
             return worker.call(_run, place[1], dict(inputs), raises=(RunnerError,))
-        except WorkerTimeoutError as error:
-            over.append(RunnerError(f"{name} {error}"))
-            raise over[0] from error
         except WorkerError as error:
-            raise RunnerError(f"{name} {error}") from error
+            raise failed(error) from error
 
     return Runner(face.runtime, face.inputs, face.outputs, face.metadata, run)
 

@@ -35,9 +35,12 @@ def open_model(model: bytes) -> Runner:
     options.log_severity_level = 4  # What it would log of an error, it raises as well.
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        # Its own names may be no text.
+        inputs, outputs = tuple(map(_port, session.get_inputs())), tuple(map(_port, session.get_outputs()))
+        metadata = session.get_modelmeta().custom_metadata_map
     except Exception as error:  # onnxruntime has one exception class a status code and no common base
         raise RunnerError(f"onnxruntime cannot load it: {shortened(error)}") from error
-    names = [output.name for output in session.get_outputs()]
+    names = [output.name for output in outputs]
 
     def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
         try:
@@ -46,13 +49,7 @@ def open_model(model: bytes) -> Runner:
             raise RunnerError(f"onnxruntime: {shortened(error)}") from error
         return dict(zip(names, values, strict=True))
 
-    return Runner(
-        runtime="onnxruntime",
-        inputs=tuple(map(_port, session.get_inputs())),
-        outputs=tuple(map(_port, session.get_outputs())),
-        metadata=session.get_modelmeta().custom_metadata_map,
-        run=run,
-    )
+    return Runner("onnxruntime", inputs, outputs, metadata, run)
 
 
 def _port(value: onnxruntime.NodeArg) -> Port:

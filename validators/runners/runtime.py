@@ -62,6 +62,18 @@ def needs_node() -> str | None:
     return None if shutil.which("node") else "Node.js is not installed; `apt install nodejs` adds it"
 
 
+# As Debian, macOS and others call them; the second is what speaks to the first.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+DRIVER = "chromedriver"
+
+
+def needs_browser() -> str | None:
+    """Of a page: Chromium or Chrome, its driver, and the package that speaks to that."""
+    if not any(map(shutil.which, BROWSERS)) or not shutil.which(DRIVER):
+        return "Chromium and its driver are not installed; on Debian `apt install chromium chromium-driver` adds them"
+    return needs_package("selenium")()
+
+
 def needs_macos() -> str | None:
     """Of Apple's own."""
     return None if sys.platform == "darwin" else "Apple's runtime is on macOS only"

@@ -20,12 +20,12 @@ def open_file(path: Path) -> Runner:
         if reads_other_files(header):
             raise RunnerError("tract: its weights lie in other files, which are not read")
         tract.onnx().load(str(path))
+        inputs = tuple(map(_port, header.graph.input))
+        outputs = tuple(map(_port, header.graph.output))
     except RunnerError:
         raise
-    except Exception as error:  # tract has its own error, protobuf another
+    except Exception as error:  # tract has its own error, protobuf another, and onnx none for types that are none
         raise RunnerError(f"tract cannot load it: {shortened(error)}") from error
-    inputs = tuple(map(_port, header.graph.input))
-    outputs = tuple(map(_port, header.graph.output))
 
     @lru_cache(maxsize=4)
     def plan(shapes: tuple[tuple[int, ...], ...]) -> Any:
@@ -41,10 +41,10 @@ def open_file(path: Path) -> Runner:
         arrays = [np.ascontiguousarray(values[port.name], dtype=np.float32) for port in inputs]
         try:
             results = plan(tuple(array.shape for array in arrays)).run(arrays)
+            # tract names outputs by their nodes; their order is that of the graph.
+            return {port.name: value.to_numpy() for port, value in zip(outputs, results, strict=True)}
         except Exception as error:  # the package raises its own TractError and, on bad plans, plain ones
             raise RunnerError(f"tract: {shortened(error)}") from error
-        # tract names outputs by their nodes; their order is that of the graph.
-        return {port.name: value.to_numpy() for port, value in zip(outputs, results, strict=True)}
 
     metadata = {item.key: item.value for item in header.metadata_props}
     return Runner("tract", inputs, outputs, metadata, run)
