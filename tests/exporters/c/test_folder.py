@@ -125,3 +125,15 @@ def test_programs_are_told_what_is_fed_and_given(toy: Any, name: str) -> None:
             "metadata": said["metadata"] | {"variant": "toy", "sample_rate": "1000"},
         }[name]
     )
+
+
+def test_a_model_without_classes_is_c_too(toy: Any, cc: Any, tmp_path: Path) -> None:
+    model = toy(scores=None, scores_kind=None)
+    for prop in model.metadata_props:
+        if prop.key == "labels":
+            prop.value = "[]"
+    folder.write(tmp_path / "c", model, "model.onnx")
+    assert "labels" not in (tmp_path / "c" / "model.h").read_text()
+    for name in ("model", "labels"):
+        cc(tmp_path / f"{name}.o", "-c", tmp_path / "c" / f"{name}.c")
+    cc(tmp_path / "tag.o", "-Wno-unused-function", "-c", tmp_path / "c" / "tag.c")
