@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as Shown
 
-from benchmarks import command, files, machine, rewrites, runtimes, worker
+from benchmarks import command, files, machine, mel, rewrites, runtimes, worker
 from benchmarks.report import bar_rows, markdown
 from benchmarks.results import Results
 from benchmarks.subject import Settings, Subject, subjects
@@ -38,6 +38,13 @@ def _whole(name: str) -> Measure:
     def measure(results: Results, known: dict[str, tuple[Subject, ...]]) -> None:
         for subject in known[name]:
             results.tables += whole(subject, results.settings)
+
+    return measure
+
+
+def _mel(name: str) -> Measure:
+    def measure(results: Results, known: dict[str, tuple[Subject, ...]]) -> None:
+        results.tables += mel.front_end(mel.subjects()[name], results.settings)
 
     return measure
 
@@ -78,6 +85,7 @@ def _worker(results: Results, known: dict[str, tuple[Subject, ...]]) -> None:
 MEASURES: dict[str, Measure] = {
     "front-end": _front_ends,
     **{name: _whole(name) for name in ("pann", "mn04", "mn10", "dymn10", "eat_s")},
+    **{name: _mel(name) for name in mel.subjects()},
     "tract": _tract,
     "executor": _executor,
     "rewrites": _rewrites,

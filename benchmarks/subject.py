@@ -88,7 +88,7 @@ class Subject:
     def sound(self, clip: Clip) -> Array:
         """(batch, samples), or in the shape that the variant is fed; another sound in each row."""
         rate = self.variant.sample_rate
-        size = self.variant.input.default if self.variant.input.fixed else clip.seconds * rate
+        size = self.variant.input.default if self.variant.input.fixed else round(clip.seconds * rate)
         rows = [rich(size, rate, seed) for seed in range(clip.batch)]
         return np.stack(rows).reshape(self.variant.input.shape(clip.batch, size))
 

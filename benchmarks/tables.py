@@ -15,11 +15,11 @@ GEMM = "GEMM"
 class Clip:
     """What is fed: seconds of sound, and how many clips at once."""
 
-    seconds: int
+    seconds: float
     batch: int = 1
 
     def __str__(self) -> str:
-        return f"{self.seconds} s" + (f", batch {self.batch}" if self.batch > 1 else "")
+        return f"{self.seconds:g} s" + (f", batch {self.batch}" if self.batch > 1 else "")
 
 
 @dataclass

@@ -62,7 +62,8 @@ def _convert(variant: Variant, checkpoint: str) -> Converted:
     with tempfile.TemporaryDirectory() as temporary:
         folder, out, err = (Path(temporary) / name for name in ("made", "out", "err"))
         words = ["recipe", variant.name, "--to", "coreml", "-o", str(folder), "--json", "-v"]
-        words += ["--checkpoint", checkpoint] if checkpoint else ["--weights", "synthetic"]
+        if variant.trained:
+            words += ["--checkpoint", checkpoint] if checkpoint else ["--weights", "synthetic"]
         for tensor in (variant.input, *variant.alternative_inputs):
             words += ["--input", tensor.name]
         started = time.perf_counter()

@@ -59,24 +59,24 @@ def front_end(subject: Subject, settings: Settings) -> list[Table]:
 
 def _pytorch(model: nn.Module, sound: Array, compiled: bool) -> Contenders:
     given = torch.from_numpy(sound)
-    found: Contenders = {EAGER: partial(_answers, model, given)}
+    found: Contenders = {EAGER: partial(answers, model, given)}
     if compiled:
-        found[COMPILED] = partial(_answers, torch.compile(model, dynamic=False), given)
+        found[COMPILED] = partial(answers, torch.compile(model, dynamic=False), given)
     return found
 
 
 def _libraries(numbers: logmel.LogMel, sound: Array, compiled: bool) -> Contenders:
     model, given = logmel.ByTorch(numbers), torch.from_numpy(sound)
     found: Contenders = {
-        logmel.STFT_AND_MEL: partial(_answers, model, given),
+        logmel.STFT_AND_MEL: partial(answers, model, given),
         "librosa": partial(numbers.by_librosa, sound),
     }
     if compiled:
-        found[f"{logmel.STFT_AND_MEL}, compiled"] = partial(_answers, torch.compile(model, dynamic=False), given)
+        found[f"{logmel.STFT_AND_MEL}, compiled"] = partial(answers, torch.compile(model, dynamic=False), given)
     return found
 
 
-def _answers(model: Callable[[Tensor], object], sound: Tensor) -> object:
+def answers(model: Callable[[Tensor], object], sound: Tensor) -> object:
     """NumPy's arrays, as every contender gives them."""
     with torch.inference_mode():
         found = model(sound)

@@ -33,13 +33,13 @@ def card(manifest: Manifest, front_end: str | None = None) -> str:
         for output in manifest.outputs
         if output.name in given
     )
+    labels = "" if manifest.weights == "computed" else "`labels.json` names the classes in order. "
     parts = [
         f"# {manifest.title}",
-        f"Made from {_WEIGHTS[manifest.weights]} ({_code(manifest.checkpoint_file)}, SHA-256 "
-        f"`{manifest.checkpoint_sha256}`) by {_code(manifest.command)}. Licence of the weights: {manifest.licence}.",
+        _origin(manifest),
         *(_artifact(name, artifact, manifest) for name, artifact in manifest.artifacts.items()),
         f"| output | axes | what it is |\n|---|---|---|\n{rows}",
-        "`labels.json` names the classes in order. `reference.json` holds the answers of the PyTorch model to the "
+        f"{labels}`reference.json` holds the answers of the PyTorch model to the "
         "sounds in `reference/`; `manifest.json` lists every file with its checksum, and how each was checked. "
         "`convert check .` checks it all again.",
     ]
@@ -52,6 +52,21 @@ def card(manifest: Manifest, front_end: str | None = None) -> str:
         parts.append("`frontend/` holds its window, mel matrix and numbers, for hosts that compute it themselves, and:")
         parts.append(f"```python\n{front_end.strip()}\n```")
     return "\n\n".join(parts) + "\n"
+
+
+def _origin(manifest: Manifest) -> str:
+    """What it was made from."""
+    command = _code(manifest.command)
+    if manifest.weights == "computed":
+        numbers = ", ".join(f"{name} {value}" for name, value in manifest.numbers.items() if value is not None)
+        return (
+            f"Computed from its numbers alone, without weights, by {command}. They are: {numbers}. SHA-256 of these: "
+            f"`{manifest.checkpoint_sha256}`. Licence: {manifest.licence}."
+        )
+    return (
+        f"Made from {_WEIGHTS[manifest.weights]} ({_code(manifest.checkpoint_file)}, SHA-256 "
+        f"`{manifest.checkpoint_sha256}`) by {command}. Licence of the weights: {manifest.licence}."
+    )
 
 
 def _artifact(name: str, artifact: Artifact, manifest: Manifest) -> str:

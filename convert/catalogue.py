@@ -38,6 +38,8 @@ def entry(variant: Variant) -> dict[str, Any]:
 
 
 def _checkpoint(variant: Variant) -> str:
+    if not variant.trained:
+        return "not needed"
     if variant.source is None or variant.source.size is None:
         return "by --checkpoint"
     return "cached" if cached(variant) else "not cached"
@@ -58,7 +60,7 @@ def table(variants: Iterable[Variant]) -> RenderableType:
     notes = [
         f"MACs: {_COUNTED}, for {cost.SECONDS} s of sound.",
         "cached: -, where the file is not fetched, since no checksum of it is known or nobody publishes one: give it "
-        "with --checkpoint.",
+        "with --checkpoint; mel needs none.",
         "A family's name stands for the variant in brackets. `convert list NAME` shows the rest.",
     ]
     ordered = sorted(variants, key=_by_cost)
@@ -100,14 +102,15 @@ def details(variant: Variant) -> RenderableType:
     """All that is known of it."""
     known, published, source = cost.known().get(variant.name), variant.published, variant.source
     own = {field.name for field in fields(variant)} - {field.name for field in fields(LogMelVariant)}
+    # What holds of outputs is said with them.
+    own -= {"tolerances"}
     facts = {
         "family": variant.family + (", whose name stands for this variant" if variant.default else ""),
-        "parameters": f"{known.parameters:,}" if known else _UNKNOWN,
-        "MACs": f"{known.macs:,} for {_seconds(variant):.4g} s of sound: {_COUNTED}" if known else _UNKNOWN,
+        **(_cost(variant, known) if variant.trained else {}),
         "published": (
             f"{published.metric} {published.percent} % on {published.dataset} ({published.source})"
             if published
-            else _UNKNOWN
+            else variant.trained and _UNKNOWN
         ),
         "licence": variant.licence,
         "authors": variant.author,
@@ -116,12 +119,14 @@ def details(variant: Variant) -> RenderableType:
         "md5": source and source.md5,
         "sha256": source and source.sha256,
         "formats": ", ".join(FORMATS),
-        "classes": f"{variant.classes}, of {variant.labels or 'its own'}",
+        "classes": variant.classes and f"{variant.classes}, of {variant.labels or 'its own'}",
         "network": _said(_flat({key: getattr(variant, key) for key in sorted(own)})),
         "sound": f"mono at {variant.sample_rate} Hz",
         "preparation": variant.preparation and f"peak to {variant.preparation.peak:g}, cut or padded with zeros",
         "front end": _said(variant.front_end_numbers()),
-        "mixed": variant.coreml.float32_through and f"float32 up to {variant.coreml.float32_through}, then float16",
+        "mixed": variant.trained
+        and variant.coreml.float32_through
+        and f"float32 up to {variant.coreml.float32_through}, then float16",
     }
     rows = Table.grid(padding=(0, 2))
     rows.add_column(no_wrap=True)
@@ -141,6 +146,13 @@ def details(variant: Variant) -> RenderableType:
     )
 
 
+def _cost(variant: Variant, known: cost.Cost | None) -> dict[str, str]:
+    return {
+        "parameters": f"{known.parameters:,}" if known else _UNKNOWN,
+        "MACs": f"{known.macs:,} for {_seconds(variant):.4g} s of sound: {_COUNTED}" if known else _UNKNOWN,
+    }
+
+
 def _flat(facts: dict[str, Any]) -> dict[str, Any]:
     """With what stands in a dataclass among the rest."""
     parts = ({key: value} if not is_dataclass(value) else vars(value) for key, value in facts.items())
@@ -149,6 +161,8 @@ def _flat(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _file(variant: Variant) -> str:
     source = variant.source
+    if not variant.trained:
+        return "none needed: all follows from the numbers, which --set KEY=VALUE and --config FILE.yaml change"
     if source is None:
         return "published by nobody: give a training run's with --checkpoint"
     size = [f"{source.size:,} bytes"] if source.size else []

@@ -172,6 +172,18 @@ def recipe(
         list[str] | None,
         typer.Option("--output-name", help="Call an output so: NAME, or OUTPUT:NAME where there are several; repeat."),
     ] = None,
+    numbers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set a number of a front end that has no checkpoint (family mel); `convert list NAME` names them. "
+            "Repeat for more.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="Such numbers in a file; --set stands over it.")
+    ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(help="Names of the checkpoint's own classes: a text file, one a line, or .json or .csv."),
@@ -209,6 +221,8 @@ def recipe(
             output=output or Path("artifacts") / name,
             inputs=tuple(dict.fromkeys(inputs or ())),
             outputs=tuple(dict.fromkeys(outputs or ())),
+            config=config,
+            numbers=tuple(numbers or ()),
             labels=labels,
             audio=tuple(audio or ()),
             atol=tuple(atol or ()),

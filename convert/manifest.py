@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from convert import targets
 from recipes.base import files, plain_json
 from recipes.base.errors import UserError
+from recipes.base.recipe import digest_of_numbers
 from recipes.base.spec import STRICT, Input, Output, Precision, Weights
 
 MANIFEST = "manifest.json"
@@ -90,10 +91,14 @@ class Manifest:
     artifacts: dict[str, Artifact]
     files: dict[str, FileEntry]
     results: dict[str, Any]
+    # What stands for the checkpoint where a network has no weights: `checkpoint_sha256` is their digest.
+    numbers: dict[str, Any] = Field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.artifacts:
             raise ValueError("lists no artifact")
+        if self.weights == "computed" and digest_of_numbers(self.numbers) != self.checkpoint_sha256:
+            raise ValueError("checkpoint_sha256 is not the digest of the numbers")
         for name in self.artifacts:
             # A package is a folder; whatever is loaded must be among the files whose bytes are checked.
             if not any(file == name or file.startswith(f"{name}/") for file in self.files) and self.files:

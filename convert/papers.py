@@ -43,7 +43,8 @@ def write(
 ) -> None:
     """All of them; `command` is what made the folder."""
     variant, origin = subject.variant, subject.origin
-    _write_labels(folder / "labels.json", subject.classes)
+    if subject.classes:
+        _write_labels(folder / "labels.json", subject.classes)
     if subject.front_end is not None:
         _write_front_end(folder / "frontend", subject.front_end)
     manifest = Manifest(
@@ -67,6 +68,7 @@ def write(
         artifacts=artifacts,
         files={},
         results={"exit_code": exit_code(checks), **report.summary(checks)},
+        numbers=variant.front_end_numbers() if origin.weights == "computed" else {},
     )
     program = subject.front_end.program if subject.front_end is not None else None
     (folder / "README.md").write_text(card(manifest, program), encoding="utf-8")

@@ -18,7 +18,8 @@ from recipes.base.spec import Output, Tolerance, Variant
 class Request:
     """The options of the command, as they were given; `options` are those that belong to targets.
 
-    No `inputs` means the variant's own, no `outputs` all that it has.
+    No `inputs` means the variant's own, no `outputs` all that it has. `numbers` are those of `--set`, as they were
+    given, and stand over those in the file `config`.
     """
 
     name: str
@@ -28,6 +29,8 @@ class Request:
     output: Path
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    config: Path | None
+    numbers: tuple[str, ...]
     labels: Path | None
     audio: tuple[Path, ...]
     atol: tuple[str, ...]
@@ -63,6 +66,10 @@ class Request:
             words += ["--input-name", self.input_name]
         for name in self.output_names:
             words += ["--output-name", name]
+        if self.config is not None:
+            words += ["--config", self.config.name]
+        for number in self.numbers:
+            words += ["--set", number]
         if not self.lowering:
             words.append("--no-lowering")
         if self.labels is not None:

@@ -16,13 +16,23 @@ from torch import Tensor, nn
 
 from convert.progress import download_bar
 from convert.request import Request, with_tolerances
-from recipes.base import audio, labels, preparation
+from recipes.base import audio, config, labels, preparation
 from recipes.base.checkpoint import sha256
 from recipes.base.config import find, variants
 from recipes.base.download import fetch, is_published, refuse_damaged
 from recipes.base.errors import UserError
 from recipes.base.facts import Facts, facts_of
-from recipes.base.recipe import Checkpoint, HostFrontEnd, Recipe, digest, faithful_model, load, renamed
+from recipes.base.plain_yaml import text_of
+from recipes.base.recipe import (
+    Checkpoint,
+    HostFrontEnd,
+    Recipe,
+    digest,
+    digest_of_numbers,
+    faithful_model,
+    load,
+    renamed,
+)
 from recipes.base.sound import rich
 from recipes.base.spec import Variant, Weights
 from validators import reference
@@ -34,7 +44,10 @@ from validators.values import Case, fed
 
 @dataclass(frozen=True)
 class Origin:
-    """Where weights are from: a file's name without folders, or "synthetic"."""
+    """Where weights are from: a file's name without folders, or "synthetic", or "numbers" where there are none.
+
+    Then `sha256` is that of the configuration's own numbers.
+    """
 
     weights: Weights
     file: str
@@ -87,13 +100,37 @@ def chosen(request: Request) -> Variant:
 
     Needs no weights. Raises UserError.
     """
-    variant = find(request.name)
+    variant = _with_numbers(request, find(request.name))
+    if not variant.trained:
+        _refuse_weights(request, variant)
     giving = _giving(request, variant)
     for name in request.inputs:
         giving.fed_by(name)
     with_tolerances(giving.outputs, request.atol)
     giving.renamed(request.names(giving))
     return variant
+
+
+def _with_numbers(request: Request, variant: Variant) -> Variant:
+    """The variant with the numbers that are set, if any are."""
+    if request.config is None and not request.numbers:
+        return variant
+    given = config.settings(request.numbers)
+    if request.config is not None:
+        given = given.over(config.read(text_of(request.config), str(request.config)))
+    return config.with_numbers(variant, given)
+
+
+def _refuse_weights(request: Request, variant: Variant) -> None:
+    """Options that are of a checkpoint, of a variant that has none."""
+    given = {
+        "--checkpoint": request.checkpoint is not None,
+        "--weights synthetic": request.weights == "synthetic",
+        "--labels": request.labels is not None,
+    }
+    if wrong := [option for option, said in given.items() if said]:
+        has = "classes" if wrong == ["--labels"] else "weights"
+        raise UserError(f"{' and '.join(wrong)}: {variant.name} has no {has}, and needs none; leave it out")
 
 
 def _giving(request: Request, variant: Variant) -> Variant:
@@ -123,7 +160,7 @@ def settle(request: Request, variant: Variant, seconds: float | None, refuse: Ca
     sounds, recordings = _sounds(request, settled, seconds)
     state, origin = _weights(request, recipe, settled, own)
     count = recipe.classes(state) or settled.classes
-    warnings = tuple(_doubts(request, settled, origin, count))
+    warnings = (*recipe.doubts(settled), *_doubts(request, settled, origin, count))
     classes = _classes(request, settled, count)
     if count != settled.classes:
         settled = settled.with_classes(count)
@@ -228,6 +265,8 @@ def _sounds(
 def _weights(
     request: Request, recipe: Recipe, variant: Variant, own: Checkpoint | None
 ) -> tuple[dict[str, Tensor], Origin]:
+    if not variant.trained:
+        return {}, Origin("computed", "numbers", digest_of_numbers(variant.front_end_numbers()))
     if own is None and request.weights == "synthetic":
         state = recipe.synthesize(variant)
         return state, Origin("synthetic", "synthetic", digest(state))

@@ -86,9 +86,13 @@ def check_file(path: Path, artifact: Artifact, tensor: Input, outputs: tuple[Out
 def computing(artifact: Artifact, manifest: Manifest) -> str:
     """In which precision, in words."""
     words = {"fp32": "in float32", "mixed": "its front end in float32 and the rest in float16", "fp16": "in float16"}
-    # What takes sound as it is has no front end, and what is fed its result none of its own.
-    without = manifest.front_end in (None, artifact.input)
-    precision = "fp16" if without and artifact.precision == "mixed" else artifact.precision
+    precision = artifact.precision
+    if precision == "mixed":
+        # What takes sound as it is has no front end, and what is fed its result none of its own; or it is all there is.
+        if manifest.front_end in (None, artifact.input):
+            precision = "fp16"
+        elif manifest.weights == "computed":
+            precision = "fp32"
     return words[precision]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import coremltools as ct
 from coremltools.proto import Model_pb2
 
-from recipes.base.facts import COREML_PREFIX, Facts
+from recipes.base.facts import COREML_PREFIX, Facts, summary
 from recipes.base.quiet import quiet
 from recipes.base.spec import Precision, Variant
 
@@ -26,7 +26,7 @@ def _describe(model: ct.models.MLModel, variant: Variant, facts: Facts, precisio
     model.author = facts.author
     model.license = facts.license
     model.version = facts.version
-    model.short_description = f"{variant.title}: {variant.description} ({facts.weights} weights)"
+    model.short_description = summary(variant, facts)
     model.input_description[variant.input.name] = variant.input.description
     for output in variant.outputs:
         model.output_description[output.name] = output.description

@@ -25,13 +25,21 @@ class UsedBands(nn.Module):
         self.hop = bands.hop
         self.kernels = same_kind(torch.cat([bands.real[used], bands.imaginary[used]])[:, None], bands.real)
         self.matrix = same_kind(bands.matrix[:, used], bands.matrix)
+        self.root = bands.root
+        self.added = None
+        if bands.added is not None:
+            real, imaginary, _ = bands.added
+            self.added = same_kind(torch.cat([real[used], imaginary[used]]), bands.real)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
         spectrum = F.conv1d(x, self.kernels, stride=self.hop)
+        if self.added is not None and values is not None:
+            spectrum = spectrum + self.added @ values
         squares = spectrum * spectrum
         # Slices, since opsets below 18 have no split into equal parts.
         bins = self.matrix.shape[1]
-        return self.matrix @ (squares[:, :bins] + squares[:, bins:])
+        power = squares[:, :bins] + squares[:, bins:]
+        return self.matrix @ (torch.sqrt(power) if self.root else power)
 
 
 def drop_bins(graph: GraphModule) -> Iterator[str]:

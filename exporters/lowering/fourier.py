@@ -18,7 +18,8 @@ holds for any length. Where P does not divide K, zeros are added behind; the num
 That the kernels are such a DFT is read off their numbers: N and the bins from the phase's step from tap to tap, w as
 the mean magnitude, and each must be what they say to within float32's rounding. A shift of phase, the same for all
 taps of a bin, changes no power and is ignored, as is the sign of the sine. What is computed then has the exact sines
-in place of rounded ones.
+in place of rounded ones. Only where something is added to the spectrum before it is squared do phase and sign matter:
+that is then turned as the kernels are.
 """
 
 from collections.abc import Iterator
@@ -41,11 +42,24 @@ _ROUNDING = 2.0**-22
 
 @dataclass(frozen=True)
 class WindowedDft:
-    """Kernel j is `window` times exp(-2 pi i bins[j] n / size), float64, but for a phase."""
+    """Kernel j is `window` times exp(-2 pi i bins[j] n / size), float64, but for a phase.
+
+    That is `phases[j]`, complex; before it the wave is `mirrored[j]` where its bin was beyond half of the size, and
+    behind it all are where the kernels were of the other sign (`conjugated`).
+    """
 
     size: int
     bins: Tensor
     window: Tensor
+    phases: Tensor
+    mirrored: Tensor
+    conjugated: bool
+
+    def turned(self, values: Tensor) -> Tensor:
+        """(bins, ...) complex, given beside the kernels' results: as they are beside exp(-2 pi i bins[j] n / size)."""
+        phases, mirrored = self.phases[:, None], self.mirrored[:, None]
+        turned = phases.conj() * (values.conj() if self.conjugated else values)
+        return torch.where(mirrored, turned.conj(), turned)
 
 
 @dataclass(frozen=True)
@@ -80,8 +94,12 @@ class FactorisedBands(nn.Module):
         self.columns = same_kind(_column_kernels(dft, factors), bands.real)
         self.sums = same_kind(_sums(factors), bands.real)
         self.bands = BandProduct(_reordered(bands.matrix, dft, factors), len(factors.sums), bands.matrix)
+        self.root = bands.root
+        self.added = None
+        if bands.added is not None:
+            self.added = same_kind(_added(bands, dft, factors), bands.real)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
         if self.taps % self.rows:
             x = F.pad(x, (0, -self.taps % self.rows))
         x = F.conv2d(x[:, :, None], self.layout, stride=(1, self.rows))
@@ -89,8 +107,11 @@ class FactorisedBands(nn.Module):
         # (batch, rows * parts, columns * frames): what lies side by side in memory stays so. All sizes but the frames'
         # are numbers, so that no graph computes any and compilers know what they get.
         spectrum = self.sums @ columns.reshape(columns.shape[0], 2 * self.rows, -1)
+        if self.added is not None and values is not None:
+            spectrum = spectrum + (self.added @ values).reshape(spectrum.shape[0], len(self.sums), -1)
         squares = spectrum * spectrum
-        return self.bands(squares.reshape(squares.shape[0], len(self.sums) // 2, 2, -1).sum(dim=2))
+        power = squares.reshape(squares.shape[0], len(self.sums) // 2, 2, -1).sum(dim=2)
+        return self.bands(torch.sqrt(power) if self.root else power)
 
 
 def factorise_dft(graph: GraphModule) -> Iterator[str]:
@@ -110,7 +131,8 @@ def windowed_dft(real: Tensor, imaginary: Tensor) -> WindowedDft | None:
     if bins < 2 or taps < 2 or not kernels.isfinite().all():
         return None
     steps = (kernels[:, 1:] * kernels[:, :-1].conj()).sum(dim=1).angle() / (-2 * pi)
-    if steps.sum() < 0:
+    conjugated = bool(steps.sum() < 0)
+    if conjugated:
         kernels, steps = kernels.conj(), -steps
     # Half a turn is as far backwards as forwards.
     steps = torch.where(steps < -0.25, steps + 1, steps)
@@ -126,10 +148,11 @@ def windowed_dft(real: Tensor, imaginary: Tensor) -> WindowedDft | None:
     mean = (window * phases.conj()).real.mean(dim=0)
     difference = torch.view_as_real(kernels - mean * waves * phases).abs().max()
     # What is beyond half of the size has the powers of what is before; both together are no bins of one spectrum.
+    mirrored = places % size > -places % size
     places = torch.minimum(places % size, -places % size)
     if len(places.unique()) < bins or not difference <= _ROUNDING * mean.abs().max():
         return None
-    return WindowedDft(size, places, mean)
+    return WindowedDft(size, places, mean, phases[:, 0], mirrored, conjugated)
 
 
 def _waves(bins: Tensor, samples: Tensor, size: int) -> Tensor:
@@ -175,6 +198,20 @@ def _sums(factors: Factors) -> Tensor:
     real = torch.stack([waves.real, -waves.imag], dim=2).flatten(1)
     imaginary = torch.stack([waves.imag, waves.real], dim=2).flatten(1)
     return torch.stack([real, imaginary], dim=1).flatten(0, 1)
+
+
+def _added(bands: Bands, dft: WindowedDft, factors: Factors) -> Tensor:
+    """(s * 2 * q, terms): what is added to each bin, in the order of the sums; zeros for a bin that no kernel has."""
+    assert bands.added is not None
+    real, imaginary, _ = bands.added
+    turned = dft.turned(torch.complex(real.double(), imaginary.double()))
+    whole = torch.zeros(dft.size // 2 + 1, turned.shape[1], dtype=turned.dtype)
+    whole[dft.bins] = turned
+    # A sum gives the bin k = q + Q s itself, which beyond half of the size is the conjugate of one before.
+    places = factors.sums[:, None] * (dft.size // factors.rows) + torch.arange(factors.columns)
+    found = whole[factors.bins]
+    found = torch.where((places > dft.size - places)[:, :, None], found.conj(), found)
+    return torch.stack([found.real, found.imag], dim=1).flatten(0, 2)
 
 
 def _reordered(matrix: Tensor, dft: WindowedDft, factors: Factors) -> Tensor:

@@ -2,7 +2,7 @@
 
 import onnx
 
-from recipes.base.facts import Facts
+from recipes.base.facts import Facts, summary
 from recipes.base.spec import Variant
 
 
@@ -10,7 +10,7 @@ def describe(model: onnx.ModelProto, variant: Variant, facts: Facts) -> None:
     """Set the metadata and descriptions, each key once, in place."""
     model.producer_name = "soundport"
     model.producer_version = facts.version
-    model.doc_string = f"{variant.title}: {variant.description} ({facts.weights} weights)"
+    model.doc_string = summary(variant, facts)
     model.graph.name = variant.name
     del model.metadata_props[:]
     for key, value in facts.to_strings().items():

@@ -8,8 +8,9 @@ key, mappings are merged key by key, and anything else is replaced. Parts are wh
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cache, reduce
 from importlib import import_module, resources
 from importlib.resources.abc import Traversable
@@ -103,11 +104,84 @@ def parse(text: str, origin: str, family: Said | None = None) -> Variant:
     except ValidationError as error:
         complaints = [_complaint(whole, item["loc"], item["msg"]) for item in error.errors()]
         raise UserError("; ".join(complaints)) from None
+    try:
+        variant = variant.derived()
+    except ValueError as error:
+        raise whole.error((), str(error)) from None
     # Of a variant whose files give fewer outputs this need not hold.
     known = [output.name for output in variant.outputs]
     if unknown := next((name for name in variant.inside() if name not in known), None):
         raise whole.error((), f"names the output {unknown!r}, which is not among {', '.join(known)}")
     return variant
+
+
+def called(values: Mapping[str, object]) -> Said:
+    """Numbers by name, as a program gives them."""
+    given = {name: Said(value, (f"{name}={value!r}",)) for name, value in values.items()}  # type: ignore[arg-type]
+    return Said(given, tuple(place for said in given.values() for place in said.places))
+
+
+def settings(words: Iterable[str]) -> Said:
+    """Numbers by name, from words such as n_mels=80; a later one over an earlier. Raises UserError for other words."""
+    given: dict[str, Said] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key or not text:
+            raise UserError(f"--set {word}: give a number by its name, such as n_mels=80")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        if isinstance(value, (dict, list)):
+            raise UserError(f"--set {word}: give one number or word")
+        given[key] = Said(value, (f"--set {word}",))
+    return Said(given, tuple(place for said in given.values() for place in said.places))
+
+
+def with_numbers(variant: Variant, given: Said) -> Variant:
+    """The variant with other numbers, by the names that its family lets users set: one of another name, then.
+
+    Raises UserError with the place of each number that is unknown or wrong, and for a variant whose numbers are those
+    that its weights were trained with.
+    """
+    places = variant.settable()
+    if not places:
+        raise UserError(
+            f"{variant.name} has the numbers that its weights were trained with; leave out --set and --config"
+        )
+    data = asdict(variant)
+    for key, value in given.mapping().items():
+        if key not in places:
+            raise given.error((key,), f"is no number of {variant.name}; there are {', '.join(places)}")
+        *outer, last = places[key]
+        reduce(dict.__getitem__, outer, data)[last] = value.plain()
+    try:
+        changed = TypeAdapter(type(variant)).validate_json(json.dumps(data)).derived()
+    except ValidationError as error:
+        names = {place: name for name, place in places.items()}
+        complaints = []
+        for item in error.errors():
+            path, message = tuple(map(str, item["loc"])), item["msg"]
+            name = names.get(path[:2], names.get(path[:1], ""))
+            if name in given.mapping():
+                complaints.append(_complaint(given, (name,), f"{message}{_hint(given.mapping()[name].value)}"))
+            else:
+                complaints.append(f"{' and '.join(given.places)}: {message.removeprefix('Value error, ')}")
+        raise UserError("; ".join(dict.fromkeys(complaints))) from None
+    except ValueError as error:
+        raise UserError(f"{' and '.join(given.places)}: {error}") from None
+    if changed == variant:
+        return variant
+    return replace(changed, name=f"{variant.name}_changed", title=f"{variant.title}, changed", default=False)
+
+
+def _hint(value: object) -> str:
+    """What a number lacks that YAML takes for text."""
+    if not isinstance(value, str) or not re.fullmatch(r"[-+]?[0-9]+e[-+]?[0-9]+", value):
+        return ""
+    mantissa, _, exponent = value.partition("e")
+    sign = exponent if exponent[0] in "+-" else f"+{exponent}"
+    return f"; YAML takes {value} for text: write {mantissa}.0e{sign}"
 
 
 def _shared(own: Said, family: Said | None) -> Iterator[Said]:

@@ -50,8 +50,15 @@ class Facts:
         return texts | {"labels": json.dumps(self.labels, ensure_ascii=False)}
 
 
+def summary(variant: Variant, facts: Facts) -> str:
+    """One line for whoever opens the file."""
+    weights = "" if facts.weights == "computed" else f" ({facts.weights} weights)"
+    return f"{variant.title}: {variant.description}{weights}"
+
+
 def facts_of(variant: Variant, weights: Weights, checkpoint_sha256: str, labels: tuple[str, ...]) -> Facts:
     published = weights == "published"
+    own = published or weights == "computed"
     return Facts(
         model_type=variant.family,
         variant=variant.name,
@@ -62,7 +69,7 @@ def facts_of(variant: Variant, weights: Weights, checkpoint_sha256: str, labels:
         scores=variant.scores,
         scores_kind=next((output.kind for output in variant.outputs if output.name == variant.scores), None),
         labels=labels,
-        author=variant.author if published else f"{weights} weights in the architecture of {variant.author}",
+        author=variant.author if own else f"{weights} weights in the architecture of {variant.author}",
         license=licence(variant, weights),
         source=variant.source.url if published and variant.source else weights,
         version=version("soundport"),
@@ -72,7 +79,7 @@ def facts_of(variant: Variant, weights: Weights, checkpoint_sha256: str, labels:
 
 def licence(variant: Variant, weights: Weights) -> str:
     """The published weights have the published licence; nobody here can speak for any others."""
-    if weights == "published":
+    if weights in ("published", "computed"):
         return variant.licence
     if weights == "synthetic":
         return "none: synthetic weights"
@@ -88,6 +95,9 @@ def from_strings(values: Mapping[str, str], origin: str) -> Facts:
             raise ValueError(values["weights"])
         if ("scores" in values) != ("scores_kind" in values):
             raise ValueError("one of scores and scores_kind without the other")
+        labels = _labels(values["labels"])
+        if "scores" in values and not labels:
+            raise ValueError("scores of no classes")
         if values.get("scores_kind", SCORES[0]) not in SCORES:
             raise ValueError(f"the kind of its scores, {values['scores_kind']}")
         return Facts(
@@ -99,7 +109,7 @@ def from_strings(values: Mapping[str, str], origin: str) -> Facts:
             least_size=_number(values["least_size"], _MOST_SIZE),
             scores=values.get("scores"),
             scores_kind=values.get("scores_kind"),
-            labels=_labels(values["labels"]),
+            labels=labels,
             author=values["author"],
             license=values["license"],
             source=values["source"],
@@ -124,7 +134,7 @@ def _labels(text: str) -> tuple[str, ...]:
     if len(text) > _MOST_OF_LABELS:
         raise ValueError(f"labels of {len(text)} characters")
     labels = plain_json.read(text)
-    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise ValueError("labels that are no list of names")
     return tuple(labels)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -25,7 +26,7 @@ class HostFrontEnd:
     """What a host needs to compute the front end itself: arrays by file name, numbers and words, a program."""
 
     arrays: dict[str, NDArray[np.float32]]
-    numbers: dict[str, float | str]
+    numbers: dict[str, float | str | bool | None]
     program_file: str
     program: str
 
@@ -39,6 +40,10 @@ class Checkpoint:
     variant: Variant
 
 
+def _nothing_to_read(path: Path, variant: Variant) -> Checkpoint:
+    raise UserError(f"{path}: {variant.name} has no weights, and needs no checkpoint; leave it out")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One per family, called RECIPE in `recipes/FAMILY/recipe.py`; nothing else has to know of the family.
@@ -48,14 +53,19 @@ class Recipe:
     `classes` counts the classes that a state dict was trained for.
     `synthesize` gives a state dict of deterministic stand-in weights, the same bytes on every run.
     `front_end` gives the front end as data, for families whose network may be fed its result.
+    `doubts` says what a user should know of a variant before it is made.
+
+    A family that is not trained (`Variant.trained`) has no weights in its network, and needs neither of the three that
+    are of weights.
     """
 
     family: str
     build: Callable[[Variant], nn.Module]
-    read_checkpoint: Callable[[Path, Variant], Checkpoint]
-    classes: Callable[[dict[str, Tensor]], int | None]
-    synthesize: Callable[[Variant], dict[str, Tensor]]
+    read_checkpoint: Callable[[Path, Variant], Checkpoint] = _nothing_to_read
+    classes: Callable[[dict[str, Tensor]], int | None] = lambda state: None
+    synthesize: Callable[[Variant], dict[str, Tensor]] = lambda variant: {}
     front_end: Callable[[Variant], HostFrontEnd] | None = None
+    doubts: Callable[[Variant], Iterable[str]] = lambda variant: ()
 
 
 def load(family: str) -> Recipe:
@@ -129,6 +139,12 @@ def digest(state: dict[str, Tensor]) -> str:
         found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
         found.update(tensor.contiguous().numpy().tobytes())
     return found.hexdigest()
+
+
+def digest_of_numbers(numbers: Mapping[str, object]) -> str:
+    """SHA-256 of numbers by name as JSON without blanks, its keys sorted: for what no file and no weights are of."""
+    text = json.dumps(numbers, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _few(names: Sequence[str]) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from math import isfinite
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -12,8 +12,13 @@ from pydantic.dataclasses import dataclass
 from recipes.base.errors import UserError
 
 Precision = Literal["fp32", "mixed", "fp16"]
-Weights = Literal["published", "synthetic", "custom"]
+# Computed: the network has none that were trained, and its numbers stand for the checkpoint.
+Weights = Literal["published", "synthetic", "custom", "computed"]
 LabelSet = Literal["audioset", "esc50", "urban8k", "speechcommands"]
+# Of front ends, as `recipes.base.spectral` computes them.
+Window = Literal["hann", "hamming", "blackman", "povey", "rectangular"]
+MelScale = Literal["htk", "slaney", "kaldi"]
+MelNorm = Literal["slaney", "none"]
 Kind = Literal["probability", "logit", "multiclass_logit", "embedding", "feature"]
 
 # What `convert run` can rank.
@@ -22,14 +27,14 @@ SCORES = ("probability", "logit", "multiclass_logit")
 STRICT = ConfigDict(extra="forbid", strict=True)
 
 
-def _finite(value: float) -> float:
+def finite(value: float) -> float:
     if not isfinite(value):
         raise ValueError("must be finite")
     return value
 
 
-Positive = Annotated[float, Field(gt=0), AfterValidator(_finite)]
-NotNegative = Annotated[float, Field(ge=0), AfterValidator(_finite)]
+Positive = Annotated[float, Field(gt=0), AfterValidator(finite)]
+NotNegative = Annotated[float, Field(ge=0), AfterValidator(finite)]
 # What ONNX, Core ML and Python all take.
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
@@ -140,7 +145,7 @@ class PadOverride:
 
     pad: tuple[tuple[int, int], ...] | None = None
     mode: Literal["constant", "reflect", "replicate", "circular"] | None = None
-    value: Annotated[float, AfterValidator(_finite)] | None = None
+    value: Annotated[float, AfterValidator(finite)] | None = None
     handler: Name | None = None
 
     def __post_init__(self) -> None:
@@ -186,7 +191,13 @@ class Preparation:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Variant:
-    """One published checkpoint and everything that is said of it; a family adds keys in its `spec`."""
+    """One published checkpoint and everything that is said of it; a family adds keys in its `spec`.
+
+    A family without a checkpoint says in its `spec` that it is not `trained`: then there is nothing to fetch, to draw
+    or to be given, and what is converted follows from the configuration alone.
+    """
+
+    trained: ClassVar[bool] = True
 
     family: Name
     name: Name
@@ -229,6 +240,17 @@ class Variant:
     def front_end_numbers(self) -> dict[str, Any]:
         """Those of the front end, by name; none where the network takes sound as it is."""
         return {}
+
+    def settable(self) -> dict[str, tuple[str, ...]]:
+        """The numbers that a user may set, by name, and where they stand in this; none where training has set them."""
+        return {}
+
+    def derived(self) -> Self:
+        """With what follows from its other keys, which its files need not say; asked for where it has been read.
+
+        Raises ValueError for keys that cannot be together.
+        """
+        return self
 
     def inside(self) -> tuple[str, ...]:
         """Names of what the network makes and something needs, though it may be no output.

@@ -1,8 +1,6 @@
 """The constants of the log-mel front end: for the model's graph, and for hosts that compute `melspec` themselves.
 
-The mel bank is Kaldi's
-(https://github.com/kaldi-asr/kaldi/blob/master/src/feat/mel-computations.cc), as torchaudio's
-`compliance.kaldi.get_mel_banks` has it, which EfficientAT was trained with.
+The mel bank is Kaldi's, as torchaudio's `compliance.kaldi.get_mel_banks` has it, which EfficientAT was trained with.
 """
 
 from dataclasses import asdict
@@ -11,6 +9,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes.base import spectral
 from recipes.base.recipe import HostFrontEnd
 from recipes.efficientat.spec import LogMel, Variant
 
@@ -46,35 +45,16 @@ def least_samples(front_end: LogMel) -> int:
 
 
 def window(front_end: LogMel) -> NDArray[np.float32]:
-    """(win_length,) symmetric Hann, zero at both ends; its phase in float32, as `torch.hann_window` has it."""
-    phase = np.arange(front_end.win_length, dtype=np.float32) * np.float32(2 * np.pi / (front_end.win_length - 1))
-    return np.float32(0.5) - np.float32(0.5) * np.cos(phase, dtype=np.float64).astype(np.float32)
+    """(win_length,) symmetric Hann, zero at both ends; in float32 as trained."""
+    return spectral.window("hann", front_end.win_length, periodic=False, dtype=np.float32)
 
 
 def dft_kernels(front_end: LogMel, bins: range) -> NDArray[np.float32]:
-    """(2 * bins, 1, win_length) convolution kernels of the windowed DFT: real parts, then imaginary parts.
-
-    A frame has n_fft samples, but the window is zero outside its own length, and where a frame begins changes phases
-    only, so that the power needs no other taps.
-    """
-    # Whole turns are taken off in integers, where it costs no precision.
-    turns = np.outer(bins, np.arange(front_end.win_length)) % front_end.n_fft / front_end.n_fft
-    kernel = np.exp(-2j * np.pi * turns) * window(front_end)
-    return np.concatenate([kernel.real, kernel.imag])[:, None].astype(np.float32)
+    """(2 * bins, 1, win_length) convolution kernels of the windowed DFT: real parts, then imaginary parts."""
+    return spectral.dft_kernels(window(front_end), front_end.n_fft, bins)
 
 
 def mel_matrix(front_end: LogMel, sample_rate: int) -> NDArray[np.float32]:
-    """(n_mels, n_fft // 2 + 1) triangles of height 1, straight in mel, centres equally spaced from fmin to fmax.
-
-    The last bin, at half the sample rate, weighs nothing, as in Kaldi. Each step is rounded to float32 as in the
-    authors' training: a rounded mel value is off by up to 1e-4, and `melspec` in float64's triangles by 3e-5.
-    """
-    single = np.float32
-    hertz = np.arange(front_end.n_fft // 2) * sample_rate / front_end.n_fft
-    mel = single(1127) * np.log(1 + (hertz / 700).astype(single), dtype=np.float64).astype(single)
-    lowest, highest = (1127 * np.log(1 + bound / 700) for bound in (front_end.fmin, front_end.fmax))
-    steps = np.arange(front_end.n_mels + 2, dtype=single)[:, None]
-    edges = single(lowest) + steps * single((highest - lowest) / (front_end.n_mels + 1))
-    lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
-    triangles = np.maximum(single(0), np.minimum((mel - lower) / (centre - lower), (upper - mel) / (upper - centre)))
-    return np.pad(triangles, ((0, 0), (0, 1)))
+    """(n_mels, n_fft // 2 + 1): Kaldi's bank, whose last bin weighs nothing."""
+    numbers = front_end.n_mels, front_end.n_fft, sample_rate, front_end.fmin, front_end.fmax
+    return spectral.mel_bank(*numbers, scale="kaldi", norm="none")
