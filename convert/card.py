@@ -44,7 +44,9 @@ def card(manifest: Manifest, front_end: str | None = None) -> str:
         "`convert check .` checks it all again.",
     ]
     for name, artifact in manifest.artifacts.items():
-        parts.append(named(artifact.format).sample.format(**fill(name, manifest)).strip())
+        sample = named(artifact.format).sample
+        text = sample if isinstance(sample, str) else sample(name)
+        parts.append(text.format(**fill(name, manifest)).strip())
     if front_end is not None:
         parts.append("## The front end in NumPy")
         parts.append("`frontend/` holds its window, mel matrix and numbers, for hosts that compute it themselves, and:")
@@ -84,10 +86,11 @@ def _artifact(name: str, artifact: Artifact, manifest: Manifest) -> str:
 def fill(name: str, manifest: Manifest) -> dict[str, object]:
     """What a target's sample may name in braces.
 
-    `shape`, `sizes` (without blanks) and `count` are those of an input as it may be, `names` all outputs and `unpacked`
-    the same to the left of an `=` in Python, `shown` the one that ranks the classes or, where the file does not give
-    it, the first; `ranking` are lines of Python and NumPy that name the best classes and `imports` what they import,
-    both empty there; `stem` is the file's name without ending.
+    `shape`, `sizes` (without blanks), `count` and `length`, the last axis, are those of an input as it may be, `names`
+    all outputs and `unpacked` the same to the left of an `=` in Python, `shown` the one that ranks the classes or,
+    where the file does not give it, the first; `ranking` are lines of Python and NumPy that name the best classes and
+    `imports` what they import, both empty there; `stem` is the file's name without ending and `variant` the model's;
+    `SHOWN` and `VARIANT` are the same in capitals.
     """
     artifact = manifest.artifacts[name]
     tensor, outputs = manifest.fed_by(artifact.input)
@@ -96,8 +99,11 @@ def fill(name: str, manifest: Manifest) -> dict[str, object]:
     return {
         "file": name,
         "stem": PurePath(name).stem,
+        "variant": manifest.variant,
+        "VARIANT": manifest.variant.upper(),
         "shape": ", ".join(map(str, shape)),
         "sizes": ",".join(map(str, shape)),
+        "length": shape[-1],
         "count": prod(shape),
         "input": tensor.name,
         "about": tensor.description,
@@ -105,6 +111,7 @@ def fill(name: str, manifest: Manifest) -> dict[str, object]:
         # What unpacks a list of them in Python.
         "unpacked": ", ".join(output.name for output in outputs) if len(outputs) > 1 else f"({outputs[0].name},)",
         "shown": (ranked or outputs[0]).name,
+        "SHOWN": (ranked or outputs[0]).name.upper(),
         "imports": "import json\n" if ranked else "",
         "ranking": _RANKING.format(_PROBABILITIES.get(ranked.kind, "{0}").format(ranked.name)) if ranked else "",
     }

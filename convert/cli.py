@@ -118,12 +118,21 @@ def _annotation(option: Option) -> Any:
     owners = ", ".join(target.title for target in declaring(option))
     kind = _words(option.name, option.kind) if isinstance(option.kind, tuple) else option.kind
     shown = typer.Option(
-        help=option.help if option.default is None else f"{option.help} Default: {option.default}.",
+        help=option.help if option.default in (None, ()) else f"{option.help} Default: {option.default}.",
         min=option.least,
         max=option.most,
         rich_help_panel=f"Options of {owners}",
     )
+    if option.repeat:
+        return Annotated[list[kind] | None, shown]  # type: ignore[valid-type]
     return Annotated[kind | None, shown]
+
+
+def _plain(value: Any) -> Any:
+    """An option's value without the types that the command line gives it; None for what is not given."""
+    if isinstance(value, list):
+        return tuple(dict.fromkeys(map(_plain, value))) or None
+    return value.value if isinstance(value, StrEnum) else value
 
 
 @app.command()
@@ -197,7 +206,7 @@ def recipe(
         if checkpoint is not None and weights is not None:
             raise UserError("--checkpoint and --weights both say where the weights are from; leave one out")
         formats = tuple(format_.value for format_ in to or ())
-        settings = {option: value.value if isinstance(value, StrEnum) else value for option, value in options.items()}
+        settings = {option: _plain(value) for option, value in options.items()}
         # Words that fit nothing are told before PyTorch is loaded.
         asked_for(formats, settings)
         from convert.pipeline import make

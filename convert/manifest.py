@@ -42,7 +42,7 @@ class Artifact:
     input: str
     precision: Precision
     size: Annotated[int, Field(gt=0)] | None
-    settings: dict[str, int | float | str | None]
+    settings: dict[str, int | float | str | tuple[str, ...] | None]
 
     def __post_init__(self) -> None:
         options = {target.name: target.options for target in targets.TARGETS}.get(self.format)

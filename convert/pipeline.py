@@ -80,7 +80,7 @@ def make(request: Request, step: Step) -> Made:
 def _seconds(targets: Sequence[tuple[Target, Settings]]) -> float | None:
     """The length that some target fixes its input to."""
     given = (settings.get(SECONDS.name) for _, settings in targets)
-    return next((float(seconds) for seconds in given if seconds is not None), None)
+    return next((float(seconds) for seconds in given if isinstance(seconds, (int, float))), None)
 
 
 def _add(made: Made, target: Target, job: Job, product: Product, checks: list[Check]) -> None:

@@ -55,8 +55,9 @@ class Request:
             words += ["--weights", self.weights]
         settings = {name: value for _, own in targets for name, value in own.items()}
         for option in options():
-            if settings.get(option.name) is not None:
-                words += [option.flag, str(settings[option.name])]
+            value = settings.get(option.name)
+            for word in value if isinstance(value, tuple) else () if value is None else (value,):
+                words += [option.flag, str(word)]
         for name in self.inputs:
             words += ["--input", name]
         for name in self.outputs:

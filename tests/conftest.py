@@ -351,3 +351,32 @@ def tiny_exported(made_once: Callable[..., Path], tiny: Any, tiny_model: Any) ->
         onnx.save(export(lower(tiny_model, tiny), tiny, 13), str(folder / "tiny.onnx"))
 
     return onnx.load(str(made_once("tiny", make) / "tiny.onnx"))
+
+
+@pytest.fixture(scope="session")
+def npm_package() -> Path:
+    """The package of ONNX Runtime Web, as a user has it: from the cache, or fetched."""
+    from exporters.web.runtime import package
+    from recipes.base.errors import UserError
+
+    try:
+        return package()
+    except UserError:
+        pytest.skip("needs ONNX Runtime Web, in the cache or from npm")
+
+
+@pytest.fixture(scope="session")
+def tiny_page(made_once: Callable[..., Path], npm_package: Path) -> Path:
+    """A page of a model that is made by hand (tests/tiny_page.py); copy what you change."""
+    from tests.tiny_page import write
+
+    return made_once("tiny-page", lambda folder: write(folder, npm_package)) / "web"
+
+
+@pytest.fixture(scope="session")
+def browser_is_here() -> None:
+    """Skips where there is no browser, or nothing to steer it with."""
+    from validators.runners.runtime import needs_browser
+
+    if reason := needs_browser():
+        pytest.skip(f"needs a browser: {reason}")

@@ -54,7 +54,7 @@ def declaring(option: Option) -> tuple[Target, ...]:
 def of_artifact(artifact: Path) -> Target:
     """The target whose artifacts are called so, the longest ending first; UserError where there is none."""
     for target in sorted(TARGETS, key=lambda target: -len(target.suffix)):
-        if artifact.name.endswith(target.suffix):
+        if target.is_of(artifact.name):
             return target
     known = " or ".join(target.suffix for target in TARGETS)
     raise UserError(f"{artifact}: not an artifact that can be run; its name must end in {known}")
@@ -67,9 +67,10 @@ def choose_runtime(artifact: Path, name: str | None = None) -> Runtime:
         raise UserError(f"{artifact}: no such file; `convert recipe` makes one")
     if what := files.special(artifact):
         raise UserError(f"{artifact}: is {what}, which is not read; give an artifact that `convert recipe` made")
-    wanted = [runtime for runtime in target.runtimes if name in (None, target.name, runtime.name)]
+    runtimes = target.runtimes_of(artifact.name)
+    wanted = [runtime for runtime in runtimes if name in (None, target.name, runtime.name)]
     if not wanted:
-        others = " or ".join(runtime.name for runtime in target.runtimes)
+        others = " or ".join(runtime.name for runtime in runtimes)
         raise UserError(f"{artifact.name} cannot be run by {name}; choose {others}")
     for runtime in wanted:
         if runtime.absent() is None:

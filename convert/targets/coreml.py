@@ -42,6 +42,11 @@ _PRECISIONS = ("fp16", "mixed", "fp32")
 
 _RUNNER = "validators.runners.coreml"
 
+# Other formats may hold such a package.
+PRECISION = Option(
+    "precision", _PRECISIONS[::-1], "Of what it computes; mixed keeps the front end in float32.", default="mixed"
+)
+
 
 def make(job: Job) -> Product:
     """The package, and how each pad of it is written."""
@@ -78,7 +83,8 @@ def check_file(path: Path, artifact: Artifact, tensor: Input, outputs: tuple[Out
     return [*checks, check_coreml_rules(path, artifact.precision)]
 
 
-def remarks(artifact: Artifact, manifest: Manifest) -> str:
+def computing(artifact: Artifact, manifest: Manifest) -> str:
+    """In which precision, in words."""
     words = {"fp32": "in float32", "mixed": "its front end in float32 and the rest in float16", "fp16": "in float16"}
     precision = artifact.precision
     if precision == "mixed":
@@ -87,7 +93,11 @@ def remarks(artifact: Artifact, manifest: Manifest) -> str:
             precision = "fp16"
         elif manifest.weights == "computed":
             precision = "fp32"
-    return f"It takes one clip at a time and computes {words[precision]}."
+    return words[precision]
+
+
+def remarks(artifact: Artifact, manifest: Manifest) -> str:
+    return f"It takes one clip at a time and computes {computing(artifact, manifest)}."
 
 
 def remedies(settings: Settings) -> tuple[Settings, ...]:
@@ -109,15 +119,7 @@ TARGET = Target(
     make=make,
     check_file=check_file,
     sample=_SAMPLE,
-    options=(
-        Option(
-            "precision",
-            _PRECISIONS[::-1],
-            "Of what it computes; mixed keeps the front end in float32.",
-            default="mixed",
-        ),
-        SECONDS,
-    ),
+    options=(PRECISION, SECONDS),
     refuse=refuse_seconds,
     remarks=remarks,
     bounded=True,

@@ -29,6 +29,8 @@ session = onnxruntime.InferenceSession("{file}")
 
 ## `{file}` in Rust, tract
 
+Not run where this was made: it needs Cargo and the crate `tract-onnx`.
+
 ```rust
 use tract_onnx::prelude::*;
 
@@ -90,6 +92,9 @@ def check_file(path: Path, artifact: Artifact, tensor: Input, outputs: tuple[Out
     return check_onnx_file(path, tensor, outputs, opset)
 
 
+# Other formats may hold the very file.
+OPSET = Option("opset", int, "ONNX opset.", default=17, least=13, most=20)
+
 TARGET = Target(
     name="onnx",
     title="ONNX",
@@ -102,7 +107,7 @@ TARGET = Target(
     make=make,
     check_file=check_file,
     sample=_SAMPLE,
-    options=(Option("opset", int, "ONNX opset.", default=17, least=13, most=20),),
+    options=(OPSET,),
     always=True,
     swept=True,
 )

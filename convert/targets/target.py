@@ -24,22 +24,24 @@ if TYPE_CHECKING:
     from validators.results import Check
     from validators.runners.runtime import Runtime
 
-Settings = Mapping[str, int | float | str | None]
+Settings = Mapping[str, int | float | str | tuple[str, ...] | None]
 
 
 @dataclass(frozen=True)
 class Option:
     """An option of `convert recipe` that belongs to the targets that declare it; two may declare the same one.
 
-    `kind` is a type, or the words to choose from. `least` and `most` bound a number.
+    `kind` is a type, or the words to choose from. `least` and `most` bound a number. With `repeat`, the value is a
+    tuple of words.
     """
 
     name: str
     kind: type[int] | type[float] | type[str] | tuple[str, ...]
     help: str
-    default: int | float | str | None = None
+    default: int | float | str | tuple[str, ...] | None = None
     least: int | None = None
     most: int | None = None
+    repeat: bool = False
 
     @property
     def flag(self) -> str:
@@ -47,6 +49,8 @@ class Option:
 
     def admits(self, value: object) -> bool:
         """Whether the option can have this value; None where it has no default."""
+        if self.repeat:
+            return isinstance(value, tuple) and all(word in cast("tuple[str, ...]", self.kind) for word in value)
         if isinstance(self.kind, tuple):
             return value in self.kind
         if value is None or self.kind is str:
@@ -120,8 +124,11 @@ class Target:
     artifact's form to what it was made to be, `refuse` raises UserError for settings that a variant cannot have, before
     anything is fetched or computed.
 
-    In the folder's card, `remarks` are sentences about an artifact, and `sample` is a section in Markdown; `card.fill`
-    says what its braces may name.
+    In the folder's card, `remarks` are sentences about an artifact, and `sample` is a section in Markdown, or gives one
+    by the artifact's name; `card.fill` says what its braces may name.
+
+    `claims` tells its artifacts by their file's name, where that is not by the ending. `code`: artifacts are programs,
+    run by a check only where `check_file` has passed, since a stranger's may do anything.
 
     `always`: made whether asked for or not. `bounded`: a free length has an upper bound in this format. `swept`: held
     to a sweep of batches and lengths too. `remedies` are settings worth a try where the values of an artifact fail.
@@ -134,7 +141,7 @@ class Target:
     runtimes: tuple[Runtime, ...]
     make: Callable[[Job], Product]
     check_file: Callable[[Path, Artifact, Input, tuple[Output, ...]], list[Check]]
-    sample: str
+    sample: str | Callable[[str], str]
     options: tuple[Option, ...] = ()
     refuse: Callable[[Settings, Variant], None] = _nothing_refused
     remarks: Callable[[Artifact, Manifest], str] = _no_remarks
@@ -142,6 +149,16 @@ class Target:
     bounded: bool = False
     swept: bool = False
     remedies: Callable[[Settings], tuple[Settings, ...]] = lambda settings: ()
+    claims: Callable[[str], bool] | None = None
+    code: bool = False
+
+    def is_of(self, name: str) -> bool:
+        """Whether an artifact of this name is one of its own."""
+        return name.endswith(self.suffix) if self.claims is None else self.claims(name)
+
+    def runtimes_of(self, name: str) -> tuple[Runtime, ...]:
+        """Those that are for an artifact of this name."""
+        return tuple(runtime for runtime in self.runtimes if runtime.runs(name))
 
     def runtime_names(self) -> tuple[str, ...]:
         return tuple(runtime.name for runtime in self.runtimes)

@@ -1,8 +1,9 @@
-"""Published checkpoints, fetched once into the user's cache and checked on every use."""
+"""Published checkpoints and packages, fetched once into the user's cache and checked on every use."""
 
 import hashlib
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
@@ -32,10 +33,18 @@ def cached(variant: Variant) -> Path | None:
     if variant.source is None:
         return None
     place = _place(variant)
-    try:
-        return place if _fault(place, variant.source) is None else None
-    except OSError:
-        return None
+    return place if _is_whole(place, variant.source) else None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file that is fetched where the cache has none: where it is kept, what it is to people, and how they help."""
+
+    what: str
+    source: Source
+    place: Path
+    by_hand: str
+    instead: str = ""
 
 
 def fetch(variant: Variant, progress: Progress | None = None) -> Path:
@@ -44,31 +53,43 @@ def fetch(variant: Variant, progress: Progress | None = None) -> Path:
     The file appears in the cache whole and checked, or not at all. Raises UserError where there is no network, the
     server refuses, the content is not the published one, or the cache cannot be written.
     """
-    if _source(variant).size is None:
-        raise _failure(variant, "no checksum of it is known, so that it is not fetched")
-    if present := cached(variant):
-        return present
+    wanted = Wanted(
+        what=f"the checkpoint of {variant.name}",
+        source=_source(variant),
+        place=_place(variant),
+        by_hand="give it with --checkpoint PATH",
+        instead=", or go without it with --weights synthetic",
+    )
+    if wanted.source.size is None:
+        raise _failure(wanted, "no checksum of it is known, so that it is not fetched")
+    return fetched(wanted, progress)
+
+
+def fetched(wanted: Wanted, progress: Progress | None = None) -> Path:
+    """As `fetch`, of any file whose size and checksum are known."""
+    place = wanted.place
+    if _is_whole(place, wanted.source):
+        return place
     # Slow to import, and most runs find the file in the cache.
     from requests import RequestException
 
-    place = _place(variant)
     # Beside its place, so that the replacement is atomic; by process, so that two of them do not mix.
     part = place.with_name(f"{place.name}.{os.getpid()}.part")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _download(variant, part, progress)
-            if fault := _fault(part, _source(variant)):
-                raise _failure(variant, f"the content is not the published one: {fault}")
+            _download(wanted, part, progress)
+            if fault := _fault(part, wanted.source):
+                raise _failure(wanted, f"the content is not the published one: {fault}")
             part.replace(place)
         finally:
             part.unlink(missing_ok=True)
     except RequestException as error:
-        raise _failure(variant, _cause(error)) from None
+        raise _failure(wanted, _cause(error)) from None
     except OSError as error:
         raise UserError(
             f"the cache {place.parent} cannot be written: {error.strerror or error}; make room, set {CACHE_VARIABLE} "
-            f"to another folder, or fetch {_source(variant).url} by hand and give it with --checkpoint PATH"
+            f"to another folder, or fetch {wanted.source.url} by hand and {wanted.by_hand}"
         ) from None
     return place
 
@@ -107,18 +128,18 @@ def _place(variant: Variant) -> Path:
     return cache_folder() / variant.family / _source(variant).file
 
 
-def _download(variant: Variant, target: Path, progress: Progress | None) -> None:
+def _download(wanted: Wanted, target: Path, progress: Progress | None) -> None:
     # Not pooch.retrieve, which knows one checksum and no size, and lets a server fill the disk.
     from pooch import HTTPDownloader
 
     download = HTTPDownloader(
-        progressbar=_Meter(variant, progress),
+        progressbar=_Meter(wanted, progress),
         chunk_size=_CHUNK_BYTES,
         timeout=_TIMEOUTS,
         # Zenodo slows down clients without a name; an encoded body would hide how much of the file has come.
         headers={"User-Agent": "soundport", "Accept-Encoding": "identity"},
     )
-    download(_source(variant).url, target, None)
+    download(wanted.source.url, target, None)
 
 
 class _Meter:
@@ -126,16 +147,16 @@ class _Meter:
 
     total = 0
 
-    def __init__(self, variant: Variant, progress: Progress | None) -> None:
-        self._variant, self._progress = variant, progress
+    def __init__(self, wanted: Wanted, progress: Progress | None) -> None:
+        self._wanted, self._progress = wanted, progress
         self._done = 0
 
     def update(self, count: int) -> None:
         """`count` is the length of a whole chunk even for the last one, and the whole file's after `reset`."""
         self._done += count
-        size = _source(self._variant).size or 0
+        size = self._wanted.source.size or 0
         if self._done >= size + _CHUNK_BYTES:
-            raise _failure(self._variant, f"the content is not the published one: it has more bytes than {size}")
+            raise _failure(self._wanted, f"the content is not the published one: it has more bytes than {size}")
         if self._progress:
             self._progress(min(self._done, size), size)
 
@@ -143,6 +164,13 @@ class _Meter:
         self._done = 0
 
     def close(self) -> None: ...
+
+
+def _is_whole(path: Path, source: Source) -> bool:
+    try:
+        return _fault(path, source) is None
+    except OSError:
+        return False
 
 
 def _fault(path: Path, source: Source) -> str | None:
@@ -174,9 +202,8 @@ def _cause(error: Exception) -> str:
     return f"there is no connection, or it broke off ({type(error).__name__})"
 
 
-def _failure(variant: Variant, cause: str) -> UserError:
+def _failure(wanted: Wanted, cause: str) -> UserError:
     return UserError(
-        f"the checkpoint of {variant.name} could not be fetched from {_source(variant).url}: {cause}. Fetch it by hand "
-        "and give it with --checkpoint PATH, or go without it with --weights synthetic. "
-        f"The cache is {cache_folder()} ({CACHE_VARIABLE} moves it)"
+        f"{wanted.what} could not be fetched from {wanted.source.url}: {cause}. Fetch it by hand and {wanted.by_hand}"
+        f"{wanted.instead}. The cache is {cache_folder()} ({CACHE_VARIABLE} moves it)"
     )

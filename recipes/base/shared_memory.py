@@ -20,7 +20,10 @@ def made() -> int | None:
     """The descriptor of such a memory; None where the system has none."""
     if not hasattr(os, "memfd_create"):
         return None
-    end = os.memfd_create("soundport", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        end = os.memfd_create("soundport", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    except OSError:
+        return None
     try:
         os.ftruncate(end, SIZE)
         fcntl.fcntl(end, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)

@@ -105,7 +105,7 @@ def with_a_third(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Co
 
 def test_a_third_format_is_one_module(with_a_third: Convert, quick: list[str], tmp_path: Path) -> None:
     said = with_a_third("recipe", "--help").stdout
-    assert "onnx|answers|coreml" in said.replace("\n", "")
+    assert "onnx|answers|c|" in said
     assert "Options of Answers" in said
     assert "--off-by" in said
     assert "table" in with_a_third("run", "--help").stdout
@@ -137,9 +137,10 @@ def test_a_third_formats_wrong_values_are_found(with_a_third: Convert, quick: li
 
 
 def test_the_formats_are_known_by_name() -> None:
-    assert [target.name for target in TARGETS] == ["onnx", "coreml", "npu"]
+    assert [target.name for target in TARGETS] == ["onnx", "c", "coreml", "npu", "swift", "web"]
     assert named("coreml").title == "Core ML"
-    with pytest.raises(UserError, match="there is no format 'tflite'; the formats are onnx, coreml, npu"):
+    known = "onnx, c, coreml, npu, swift, web"
+    with pytest.raises(UserError, match=f"there is no format 'tflite'; the formats are {known}"):
         named("tflite")
 
 
@@ -152,7 +153,11 @@ def test_what_is_asked_for_has_its_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "owners"), [({"precision": "fp32"}, "--to coreml"), ({"seconds": 1.0}, "--to coreml or --to npu")]
+    ("given", "owners"),
+    [
+        ({"precision": "fp32"}, "--to coreml or --to swift"),
+        ({"seconds": 1.0}, "--to coreml or --to npu or --to swift"),
+    ],
 )
 def test_an_option_of_what_is_not_asked_for_is_refused(given: dict[str, Any], owners: str) -> None:
     (name,) = given
@@ -164,8 +169,8 @@ def test_an_option_of_what_is_not_asked_for_is_refused(given: dict[str, Any], ow
 def test_the_same_option_of_two_formats_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     twin = replace(named("coreml"), name="twin", options=(SECONDS,))
     monkeypatch.setattr(targets, "TARGETS", (*TARGETS, twin))
-    assert [target.name for target in declaring(SECONDS)] == ["coreml", "npu", "twin"]
-    with pytest.raises(UserError, match="belongs to --to coreml or --to npu or --to twin"):
+    assert [target.name for target in declaring(SECONDS)] == ["coreml", "npu", "swift", "twin"]
+    with pytest.raises(UserError, match="belongs to --to coreml or --to npu or --to swift or --to twin"):
         asked_for((), {"seconds": 1.0})
     assert dict(asked_for(("twin",), {"seconds": 1.0})[1][1]) == {"seconds": 1.0}
 
@@ -181,8 +186,13 @@ def test_the_same_option_of_two_formats_is_one(monkeypatch: pytest.MonkeyPatch) 
         (Option("seconds", float, "", least=0), [0, 0.5, None], [-1, "1", True, float("nan"), {}]),
         (Option("precision", ("fp32", "fp16"), "", default="fp32"), ["fp32"], ["bf16", None, 1, True]),
         (Option("name", str, ""), ["images", None], [1, True, []]),
+        (
+            Option("binary", ("here", "there"), "", default=(), repeat=True),
+            [(), ("here",), ("there", "here")],
+            [None, "here", ("nowhere",), 1],
+        ),
     ],
-    ids=["int", "float", "words", "text"],
+    ids=["int", "float", "words", "text", "many words"],
 )
 def test_an_option_knows_its_values(option: Option, good: list[Any], bad: list[Any]) -> None:
     assert [value for value in good if not option.admits(value)] == []
@@ -192,8 +202,10 @@ def test_an_option_knows_its_values(option: Option, good: list[Any], bad: list[A
 def test_artifacts_are_known_by_their_ending() -> None:
     assert of_artifact(Path("a/model.onnx")).runtime_names() == ("onnxruntime", "tract")
     assert of_artifact(Path("a/npu/model.npu.onnx")).name == "npu"
+    assert of_artifact(Path("a/web/")).runtime_names() == ("browser",)
+    assert of_artifact(Path("a/swift")).runtime_names() == ("coreml", "executor")
     assert of_artifact(Path("a/model.mlpackage")).runtime_names() == ("coreml", "executor", "executor-float32")
-    with pytest.raises(UserError, match=r"must end in \.onnx or \.mlpackage or \.npu\.onnx"):
+    with pytest.raises(UserError, match=r"must end in \.onnx or c or \.mlpackage or \.npu\.onnx or swift or web"):
         of_artifact(Path("a/model.tflite"))
 
 

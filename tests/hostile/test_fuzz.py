@@ -52,9 +52,10 @@ _FEW, _ROUND = 5, 100
 
 @dataclass
 class Fuzz:
-    """`fuzz(strategy, holds)`: calls `holds` on values, for as long as this run has."""
+    """`fuzz(strategy, holds)`: calls `holds` on values, for as long as this run has, and notes on how many."""
 
     seconds: float
+    noted: Callable[[str, object], None]
     tried: int = 0
 
     def __call__(self, values: st.SearchStrategy[Any], holds: Callable[[Any], object]) -> None:
@@ -76,13 +77,12 @@ class Fuzz:
         one_round()
         while time.monotonic() < end:
             one_round()
+        self.noted("tried", self.tried)
 
 
 @pytest.fixture(params=[ALWAYS, pytest.param(AT_LENGTH, marks=pytest.mark.slow)], ids=["always", "at-length"])
-def fuzz(request: pytest.FixtureRequest, noted: Callable[[str, object], None]) -> Iterator[Fuzz]:
-    fuzzing = Fuzz(request.param)
-    yield fuzzing
-    noted("tried", fuzzing.tried)
+def fuzz(request: pytest.FixtureRequest, noted: Callable[[str, object], None]) -> Fuzz:
+    return Fuzz(request.param, noted)
 
 
 def edited(content: bytes, edits: list[tuple[float, int, bytes]]) -> bytes:
@@ -325,4 +325,4 @@ def test_what_is_wrong_is_found() -> None:
             raise KeyError("what nobody foresaw")
 
     with pytest.raises(KeyError):
-        Fuzz(5)(EDITS, fragile)
+        Fuzz(5, lambda *_: None)(EDITS, fragile)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +27,53 @@ def needs_package(name: str) -> Callable[[], str | None]:
     return lambda: None if find_spec(name) else f"{name} is not installed; `pip install {name}` adds it"
 
 
+def compiler() -> list[str] | None:
+    """How a C compiler is called: the system's, or else the package's."""
+    if found := shutil.which("cc"):
+        return [found]
+    return [sys.executable, "-m", "ziglang", "cc"] if find_spec("ziglang") else None
+
+
+def needs_compiler() -> str | None:
+    """Of C sources."""
+    return None if compiler() else "no C compiler is here; `apt install gcc` or `pip install ziglang` adds one"
+
+
+def emulator(machine: str) -> str | None:
+    """The program of QEMU that runs those of another processor."""
+    return shutil.which(f"qemu-{machine}") or shutil.which(f"qemu-{machine}-static")
+
+
+def needs_processor(machine: str, package: str = "") -> Callable[[], str | None]:
+    """Of a program for Linux on a processor: that, or QEMU, which `package` has."""
+
+    def absent() -> str | None:
+        linux = sys.platform == "linux"
+        if linux and (platform.machine() == machine or (package and emulator(machine))):
+            return None
+        adds = f"; `apt install {package}` adds what runs it" if package and linux else ""
+        return f"it is for Linux on {machine}, and this is {platform.system()} on {platform.machine()}{adds}"
+
+    return absent
+
+
+def needs_node() -> str | None:
+    """Of a program in WebAssembly."""
+    return None if shutil.which("node") else "Node.js is not installed; `apt install nodejs` adds it"
+
+
+# As Debian, macOS and others call them; the second is what speaks to the first.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+DRIVER = "chromedriver"
+
+
+def needs_browser() -> str | None:
+    """Of a page: Chromium or Chrome, its driver, and the package that speaks to that."""
+    if not any(map(shutil.which, BROWSERS)) or not shutil.which(DRIVER):
+        return "Chromium and its driver are not installed; on Debian `apt install chromium chromium-driver` adds them"
+    return needs_package("selenium")()
+
+
 def needs_macos() -> str | None:
     """Of Apple's own."""
     return None if sys.platform == "darwin" else "Apple's runtime is on macOS only"
@@ -35,13 +84,15 @@ class Runtime:
     """One way to run artifacts of one format.
 
     `opener` is "module:function", a path to a Runner, imported in the worker that runs it. `needs` are heavy modules
-    that it imports. `absent()` says why the runtime cannot run here, or None.
+    that it imports. `absent()` says why the runtime cannot run here, or None. `runs` tells artifacts of the format, by
+    their file's name, that it is for.
     """
 
     name: str
     opener: str
     absent: Callable[[], str | None] = always
     needs: tuple[str, ...] = ()
+    runs: Callable[[str], bool] = lambda name: True
 
     def open(self, artifact: Path, worker: Worker | None = None) -> Runner:
         """Loaded and run in `worker`, or in one of its own; RunnerError when the runtime refuses the artifact."""

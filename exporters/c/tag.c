@@ -1,0 +1,470 @@
+/* Tags the sound on stdin: prints the classes with the greatest scores. README.md says how it is built and used. */
+#include "model.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#elif defined(_WIN32)
+#include <fcntl.h>
+#include <io.h>
+#endif
+
+static const char usage[] =
+    "usage: tag [options] < sound.wav\n"
+    "  --top N              print so many classes (10)\n"
+    "  --all                print every class\n"
+    "  --json               print JSON\n"
+    "  --hop S              move a window over the whole sound by S seconds; a line a window\n"
+    "  --window S           of this length (%g s)\n"
+    "  --raw f32|s16        stdin is no WAV but bare samples: little-endian, mono, at the model's rate\n"
+    "  --outputs            write all outputs for bare float32 samples, each as a .npy, and nothing else\n"
+    "  --weights-file FILE  take the weights from weights.bin, not from those linked in\n";
+
+static void fail(const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    fputs("tag: ", stderr);
+    vfprintf(stderr, format, values);
+    fputc('\n', stderr);
+    va_end(values);
+    exit(2);
+}
+
+static void *take(size_t bytes)
+{
+    void *memory = malloc(bytes ? bytes : 1);
+    if (!memory)
+        fail("there is no memory for %zu bytes; give a shorter sound, or --hop", bytes);
+    return memory;
+}
+
+/* -- what is read -- */
+
+struct bytes {
+    unsigned char *data;
+    size_t count;
+};
+
+static struct bytes read_all(FILE *file)
+{
+    struct bytes all = {NULL, 0};
+    size_t room = 0;
+    for (;;) {
+        if (all.count == room) {
+            if (room > SIZE_MAX / 2)
+                fail("stdin has more bytes than can be addressed");
+            room = room ? 2 * room : 1 << 16;
+            unsigned char *more = realloc(all.data, room);
+            if (!more)
+                fail("there is no memory for %zu bytes; cut the sound into pieces", room);
+            all.data = more;
+        }
+        size_t got = fread(all.data + all.count, 1, room - all.count, file);
+        all.count += got;
+        if (got == 0) {
+            if (ferror(file))
+                fail("stdin cannot be read: %s", strerror(errno));
+            return all;
+        }
+    }
+}
+
+static uint32_t u16(const unsigned char *b)
+{
+    return (uint32_t)b[0] | (uint32_t)b[1] << 8;
+}
+
+static uint32_t u32(const unsigned char *b)
+{
+    return u16(b) | u16(b + 2) << 16;
+}
+
+/* One sample, full scale 1. */
+static double sample(const unsigned char *b, int is_float, unsigned bits)
+{
+    if (is_float && bits == 32) {
+        uint32_t word = u32(b);
+        float value;
+        memcpy(&value, &word, sizeof value);
+        return value;
+    }
+    if (is_float) {
+        uint64_t word = (uint64_t)u32(b) | (uint64_t)u32(b + 4) << 32;
+        double value;
+        memcpy(&value, &word, sizeof value);
+        return value;
+    }
+    switch (bits) {
+    case 8: return ((int)b[0] - 128) / 128.0;
+    case 16: return (int16_t)u16(b) / 32768.0;
+    case 24: return (int32_t)((uint32_t)b[0] << 8 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 24) / 2147483648.0;
+    default: return (int32_t)u32(b) / 2147483648.0;
+    }
+}
+
+struct sound {
+    float *samples;
+    size_t count;
+};
+
+static struct sound decode(const unsigned char *data, size_t bytes, unsigned channels, int is_float, unsigned bits)
+{
+    const size_t width = bits / 8, frame = width * channels;
+    struct sound sound = {NULL, bytes / frame};
+    sound.samples = take(sound.count * sizeof(float));
+    for (size_t i = 0; i < sound.count; i++) {
+        double sum = 0;
+        for (unsigned c = 0; c < channels; c++) {
+            double value = sample(data + i * frame + c * width, is_float, bits);
+            /* 2^31 is the full scale of integers that nobody has scaled. */
+            if (!(fabs(value) <= 2147483648.0))
+                fail("sample %zu is NaN, infinite or beyond any full scale; write the sound again", i);
+            sum += value;
+        }
+        sound.samples[i] = (float)(sum / channels);
+    }
+    return sound;
+}
+
+/* https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html */
+static struct sound read_wav(struct bytes file)
+{
+    const unsigned char *format = NULL;
+    size_t format_bytes = 0;
+    if (file.count < 12 || memcmp(file.data, "RIFF", 4) || memcmp(file.data + 8, "WAVE", 4))
+        fail("stdin is no WAV file; give one, or --raw for bare samples");
+    for (size_t at = 12; file.count - at >= 8;) {
+        const unsigned char *chunk = file.data + at;
+        const size_t left = file.count - at - 8, said = u32(chunk + 4);
+        if (!memcmp(chunk, "data", 4)) {
+            if (!format)
+                fail("the WAV file has no format before its samples; write it again");
+            const unsigned channels = u16(format + 2), rate = u32(format + 4), bits = u16(format + 14);
+            unsigned tag = u16(format);
+            if (tag == 0xfffe && format_bytes >= 26)
+                tag = u16(format + 24);
+            const int is_float = tag == 3;
+            if (!(tag == 1 && (bits == 8 || bits == 16 || bits == 24 || bits == 32)) &&
+                !(is_float && (bits == 32 || bits == 64)))
+                fail("the WAV file has format %u with %u bits; PCM of 8 to 32 and float of 32 or 64 are read", tag, bits);
+            if (channels == 0)
+                fail("the WAV file says that it has no channels; write it again");
+            if (rate != MODEL_SAMPLE_RATE)
+                fail("the sound has %u samples a second and the model takes %u; resample it, as with: "
+                     "sox IN.wav -r %u OUT.wav", rate, (unsigned)MODEL_SAMPLE_RATE, (unsigned)MODEL_SAMPLE_RATE);
+            /* What is written into a pipe says a length that nobody knew. */
+            if (said > left && said < 0x7ffff000)
+                fail("the WAV file is cut off: %zu of %zu bytes of samples are there", left, said);
+            return decode(chunk + 8, said < left ? said : left, channels, is_float, bits);
+        }
+        if (said > left)
+            break;
+        if (!memcmp(chunk, "fmt ", 4) && said >= 16) {
+            format = chunk + 8;
+            format_bytes = said;
+        }
+        const size_t next = said + (said & 1);
+        if (next > left)
+            break;
+        at += 8 + next;
+    }
+    fail("the WAV file holds no samples, or is cut off before them");
+    return (struct sound){NULL, 0};
+}
+
+static const float *weights_of(const char *path)
+{
+    const size_t bytes = (size_t)MODEL_WEIGHTS * sizeof(float);
+    if (!path) {
+#ifdef WEIGHTS_APART
+        fail("no weights are linked in; give --weights-file FILE");
+        return NULL;
+#else
+        return model_weights;
+#endif
+    }
+#if defined(__unix__) || defined(__APPLE__)
+    struct stat found;
+    int file = open(path, O_RDONLY);
+    if (file < 0 || fstat(file, &found) < 0)
+        fail("%s: cannot be read: %s", path, strerror(errno));
+    if (!S_ISREG(found.st_mode) || (uintmax_t)found.st_size != bytes)
+        fail("%s: is not this model's weights.bin, which has %zu bytes", path, bytes);
+    const void *mapped = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, file, 0);
+    if (mapped == MAP_FAILED)
+        fail("%s: cannot be mapped: %s", path, strerror(errno));
+    close(file);
+    return mapped;
+#else
+    FILE *file = fopen(path, "rb");
+    float *weights = take(bytes);
+    if (!file || fread(weights, 1, bytes, file) != bytes)
+        fail("%s: is not this model's weights.bin, which has %zu bytes", path, bytes);
+    fclose(file);
+    return weights;
+#endif
+}
+
+/* -- what is printed -- */
+
+struct options {
+    size_t top;
+    int json, outputs, raw_bits;
+    double hop, window;
+    const char *weights;
+};
+
+static void print_text(const char *text, int json)
+{
+    for (; json && *text; text++) {
+        if (*text == '"' || *text == '\\')
+            putchar('\\');
+        putchar(*text);
+    }
+    if (!json)
+        fputs(text, stdout);
+}
+
+#if MODEL_SCORES >= 0
+/* (classes,) as probabilities, in place. */
+static void probabilities(float *scores)
+{
+#if MODEL_KIND == 1
+    for (size_t c = 0; c < MODEL_CLASSES; c++)
+        scores[c] = 1 / (1 + expf(-scores[c]));
+#elif MODEL_KIND == 2
+    float greatest = scores[0], sum = 0;
+    for (size_t c = 1; c < MODEL_CLASSES; c++)
+        greatest = scores[c] > greatest ? scores[c] : greatest;
+    for (size_t c = 0; c < MODEL_CLASSES; c++)
+        sum += scores[c] = expf(scores[c] - greatest);
+    for (size_t c = 0; c < MODEL_CLASSES; c++)
+        scores[c] /= sum;
+#else
+    (void)scores;
+#endif
+}
+
+/* The greatest first; of those that are the same, the first one. Scores are used up. */
+static void print_best(float *scores, const struct options *options, double start, double end, int first)
+{
+    if (options->json)
+        printf("%s[", first ? "" : ", ");
+    for (size_t n = 0; n < options->top && n < MODEL_CLASSES; n++) {
+        size_t best = 0;
+        for (size_t c = 1; c < MODEL_CLASSES; c++)
+            if (!(scores[c] <= scores[best]))
+                best = c;
+        if (options->json) {
+            printf("%s{\"label\": \"", n ? ", " : "");
+            print_text(model_labels[best], 1);
+            printf("\", \"score\": %.6g}", (double)scores[best]);
+        } else {
+            if (options->hop > 0)
+                printf("%.2f to %.2f s  ", start, end);
+            printf("%.4f  %s\n", (double)scores[best], model_labels[best]);
+        }
+        scores[best] = -INFINITY;
+    }
+    if (options->json)
+        putchar(']');
+}
+
+static void tag(struct sound sound, const float *weights, const struct options *options)
+{
+    const double rate = MODEL_SAMPLE_RATE;
+#ifdef MODEL_PEAK
+    float greatest = 0;
+    for (size_t i = 0; i < sound.count; i++)
+        greatest = fabsf(sound.samples[i]) > greatest ? fabsf(sound.samples[i]) : greatest;
+    for (size_t i = 0; i < sound.count && greatest > 0; i++)
+        sound.samples[i] = (float)MODEL_PEAK * (sound.samples[i] / greatest);
+#endif
+    const int fixed = MODEL_LEAST == MODEL_MOST;
+    const int windows = options->hop > 0;
+    size_t window = fixed ? MODEL_MOST : sound.count;
+    if (windows && !fixed) {
+        const double wanted = options->window * rate;
+        if (wanted < MODEL_LEAST || wanted > MODEL_MOST)
+            fail("--window %g: the model takes %g to %g s", options->window, MODEL_LEAST / rate, MODEL_MOST / rate);
+        window = (size_t)(wanted + 0.5);
+    }
+#ifndef MODEL_PEAK
+    if (sound.count < MODEL_LEAST)
+        fail("the sound has %zu samples, %g s, and the model needs at least %g s; pad it with silence", sound.count,
+             sound.count / rate, MODEL_LEAST / rate);
+    if (!windows && sound.count > MODEL_MOST)
+        fail("the sound is %g s long and the model takes at most %g s; give --hop S to go over all of it",
+             sound.count / rate, MODEL_MOST / rate);
+#endif
+    const double step_wanted = options->hop * rate;
+    const size_t step = !windows ? sound.count + 1 : step_wanted < 1 ? 1
+                                 : step_wanted > (double)sound.count  ? sound.count + 1 : (size_t)(step_wanted + 0.5);
+    float scores[MODEL_CLASSES];
+    float *outputs[MODEL_OUTPUTS] = {NULL};
+    outputs[MODEL_SCORES] = scores;
+    void *memory = NULL;
+    size_t room = 0;
+    float *padded = fixed ? take(window * sizeof(float)) : NULL;
+    if (options->json)
+        printf("{\"top\": [");
+    /* A window begins only where something is left that those before did not reach. */
+    const size_t overlap = window > step ? window - step : 0;
+    const size_t end = sound.count > overlap ? sound.count - overlap : 1;
+    size_t count = 0;
+    for (size_t start = 0; start < end; start += step, count++) {
+        size_t length = sound.count - start < window ? sound.count - start : window;
+        const float *samples = sound.samples + start;
+        if (fixed) {
+#ifndef MODEL_PEAK
+            if (length < window)
+                break;
+#endif
+            memcpy(padded, samples, length * sizeof(float));
+            memset(padded + length, 0, (window - length) * sizeof(float));
+            samples = padded;
+        } else if (length < MODEL_LEAST) {
+            break;
+        }
+        const size_t fed = fixed ? window : length, needed = model_memory(fed);
+        if (needed > room) {
+            free(memory);
+            memory = take(room = needed);
+        }
+        model_run(weights, samples, fed, memory, outputs);
+        probabilities(scores);
+        print_best(scores, options, start / rate, (start + length) / rate, count == 0);
+    }
+    if (options->json) {
+        printf("]");
+        if (windows) {
+            printf(", \"windows\": [");
+            for (size_t n = 0; n < count; n++) {
+                size_t last = n * step + window < sound.count ? n * step + window : sound.count;
+                printf("%s[%.9g, %.9g]", n ? ", " : "", n * step / rate, last / rate);
+            }
+            printf("]");
+        }
+        printf("}\n");
+    } else if (fixed && !windows && sound.count > window) {
+        fprintf(stderr, "note: used the first %.4g s of %.4g s; --hop S goes over all of it\n", window / rate,
+                sound.count / rate);
+    }
+    free(padded);
+    free(memory);
+}
+#endif
+
+/* All outputs for what is fed as it is, each as NumPy writes an array
+ * (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html). */
+static void write_outputs(struct bytes file, const float *weights)
+{
+    const size_t length = file.count / sizeof(float) / MODEL_ROWS;
+    const size_t needed = model_memory(length);
+    if (length * MODEL_ROWS * sizeof(float) != file.count || !needed)
+        fail("stdin has %zu bytes; float32 are wanted, %u in each of %u to %u steps", file.count, (unsigned)MODEL_ROWS,
+             (unsigned)MODEL_LEAST, (unsigned)MODEL_MOST);
+    float *outputs[MODEL_OUTPUTS];
+    size_t counts[MODEL_OUTPUTS], shape[MODEL_AXES];
+    for (int output = 0; output < MODEL_OUTPUTS; output++) {
+        const int axes = model_shape(output, length, shape);
+        counts[output] = 1;
+        for (int axis = 0; axis < axes; axis++)
+            counts[output] *= shape[axis];
+        outputs[output] = take(counts[output] * sizeof(float));
+    }
+    void *memory = take(needed);
+    model_run(weights, (const float *)(const void *)file.data, length, memory, outputs);
+    free(memory);
+    for (int output = 0; output < MODEL_OUTPUTS; output++) {
+        char header[128], text[128] = "";
+        const int axes = model_shape(output, length, shape);
+        for (int axis = 0; axis < axes; axis++)
+            snprintf(text + strlen(text), sizeof text - strlen(text), "%zu, ", shape[axis]);
+        memcpy(header, "\x93NUMPY\1\0\x76\0", 10);
+        memset(header + 10, ' ', 117);
+        header[127] = '\n';
+        const int used = snprintf(header + 10, 117, "{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", text);
+        header[10 + used] = ' ';
+        if (fwrite(header, 1, sizeof header, stdout) != sizeof header ||
+            fwrite(outputs[output], sizeof(float), counts[output], stdout) != counts[output])
+            fail("stdout cannot be written: %s", strerror(errno));
+        free(outputs[output]);
+    }
+}
+
+static double number(const char *option, const char *text)
+{
+    char *end;
+    const double value = text ? strtod(text, &end) : 0;
+    if (!text || end == text || *end || !(value > 0) || !(value < 1e9))
+        fail("%s: give a number that is more than 0", option);
+    return value;
+}
+
+int main(int argc, char **argv)
+{
+    const double rate = MODEL_SAMPLE_RATE ? MODEL_SAMPLE_RATE : 1;
+    struct options options = {10, 0, 0, 0, 0, MODEL_DEFAULT / rate, NULL};
+    for (int i = 1; i < argc; i++) {
+        const char *option = argv[i], *value = argv[i + 1];
+        if (!strcmp(option, "--json")) {
+            options.json = 1;
+        } else if (!strcmp(option, "--all")) {
+            options.top = SIZE_MAX;
+        } else if (!strcmp(option, "--outputs")) {
+            options.outputs = 1;
+        } else if (!strcmp(option, "--top")) {
+            options.top = (size_t)number(option, value), i++;
+        } else if (!strcmp(option, "--hop")) {
+            options.hop = number(option, value), i++;
+        } else if (!strcmp(option, "--window")) {
+            options.window = number(option, value), i++;
+        } else if (!strcmp(option, "--raw") && value && (!strcmp(value, "f32") || !strcmp(value, "s16"))) {
+            options.raw_bits = value[0] == 'f' ? 32 : 16, i++;
+        } else if (!strcmp(option, "--weights-file") && value) {
+            options.weights = value, i++;
+        } else {
+            fprintf(stderr, usage, MODEL_DEFAULT / rate);
+            return strcmp(option, "--help") ? 2 : 0;
+        }
+    }
+#ifdef _WIN32
+    _setmode(_fileno(stdin), _O_BINARY);
+    if (options.outputs)
+        _setmode(_fileno(stdout), _O_BINARY);
+#endif
+    const float *weights = weights_of(options.weights);
+    struct bytes file = read_all(stdin);
+    if (options.outputs) {
+        write_outputs(file, weights);
+    } else {
+#if MODEL_SCORES >= 0 && MODEL_SAMPLE_RATE > 0
+        struct sound sound = options.raw_bits ? decode(file.data, file.count, 1, options.raw_bits == 32, options.raw_bits)
+                                              : read_wav(file);
+        free(file.data);
+        file.data = NULL;
+        if (!sound.count)
+            fail("stdin holds no samples; give a sound");
+        tag(sound, weights, &options);
+        free(sound.samples);
+#else
+        fail("this model is fed no sound, or gives no scores of classes; --outputs writes what it gives");
+#endif
+    }
+    free(file.data);
+    if (fflush(stdout) != 0)
+        fail("stdout cannot be written: %s", strerror(errno));
+    return 0;
+}

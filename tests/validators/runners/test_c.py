@@ -1,0 +1,86 @@
+"""Programs in C as a runtime: what they answer, and how they fail."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from validators.runners import c
+from validators.runners.runner import Runner, RunnerError
+
+# Doubles what it is fed, and writes as many arrays as the first line says.
+PROGRAM = """#!{python}
+import sys
+import numpy as np
+x = np.frombuffer(sys.stdin.buffer.read(), "<f4")
+assert sys.argv[1:] == ["--outputs"]
+{body}
+"""
+ANSWER = "np.lib.format.write_array(sys.stdout.buffer, 2 * x[None])"
+
+Open = Callable[..., Runner]
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Open:
+    """`opened(body)`: a program of these lines, where a made one would lie."""
+
+    def open_(body: str = ANSWER, **described: Any) -> Runner:
+        said = {
+            "inputs": [{"name": "x", "axes": [1, "samples"]}],
+            "outputs": [{"name": "y", "axes": [1, "samples"]}],
+            "metadata": {"variant": "toy"},
+        }
+        (tmp_path / "model.json").write_text(json.dumps(said | described))
+        (tmp_path / "tag").write_text(PROGRAM.format(python=sys.executable, body=body))
+        (tmp_path / "tag").chmod(0o755)
+        return c.open_program(tmp_path / "tag")
+
+    return open_
+
+
+X = np.arange(5, dtype=np.float32)[None]
+
+
+def test_a_program_answers_with_arrays(opened: Open) -> None:
+    runner = opened()
+    assert (runner.run({"x": X})["y"] == 2 * X).all()
+    assert runner.metadata == {"variant": "toy"}
+    assert [port.axes for port in (*runner.inputs, *runner.outputs)] == [(1, "samples")] * 2
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("print('tag: it is ill', file=sys.stderr); sys.exit(2)", "native: tag: it is ill"),
+        ("sys.exit(3)", "native: exit code 3"),
+        ("import os; os.abort()", "native: signal 6"),
+        ("print('no array')", "it writes no arrays"),
+        (f"{ANSWER}; print('more')", "it writes more than its 1 outputs"),
+        ("np.lib.format.write_array(sys.stdout.buffer, np.array([print], object))", "it writes no arrays"),
+    ],
+)
+def test_a_program_that_fails_is_told_of_in_one_line(opened: Open, body: str, said: str) -> None:
+    with pytest.raises(RunnerError, match=said):
+        opened(body).run({"x": X})
+
+
+@pytest.mark.parametrize("inputs", [{"z": X}, {"x": X[0]}, {"x": np.zeros((2, 5), np.float32)}])
+def test_what_a_program_does_not_take_is_refused(opened: Open, inputs: Any) -> None:
+    with pytest.raises(RunnerError, match=r"^native: "):
+        opened().run(inputs)
+
+
+@pytest.mark.parametrize("described", [{"inputs": []}, {"outputs": [{"name": "y"}]}, {"metadata": None}])
+def test_a_description_that_is_none_is_refused(opened: Open, described: Any) -> None:
+    with pytest.raises(RunnerError, match=r"^model\.json cannot be read"):
+        opened(**described)
+
+
+def test_a_program_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RunnerError, match=r"^model\.json cannot be read"):
+        c.open_program(tmp_path / "tag")
