@@ -47,13 +47,13 @@ def function(found: ctypes.CDLL, folder: Path, name: str, outputs: Arrays) -> Ca
     weights = np.fromfile(folder / "weights.bin", np.float32)
     memory = np.empty(0, np.uint8)
     given = {output: np.empty_like(array) for output, array in outputs.items()}
-    pointers = (ctypes.c_void_p * len(given))(*(array.ctypes.data for array in given.values()))
 
     def run(x: np.ndarray) -> None:
         nonlocal memory
         length = ctypes.c_size_t(x.shape[-1])
         if memory.size < memory_of(length):
             memory = np.empty(memory_of(length), np.uint8)
+        pointers = (ctypes.c_void_p * len(given))(*(array.ctypes.data for array in given.values()))
         places = [ctypes.c_void_p(array.ctypes.data) for array in (weights, x, memory)]
         found[f"{name}_run"](places[0], places[1], length, places[2], pointers)
 

@@ -31,18 +31,23 @@ _SAMPLE = """## `{file}`, C99
 #include <stdlib.h>
 
 static float {input}[{count}]; /* {about} */
-static float {shown}[{VARIANT}_CLASSES];
 
 int main(void)
 {{
     const size_t length = {length};
+    size_t shape[{VARIANT}_AXES], count = 1;
+    const int axes = {variant}_shape({VARIANT}_OUTPUT_{SHOWN}, length, shape);
+    for (int axis = 0; axis < axes; axis++)
+        count *= shape[axis];
+    float *{shown} = malloc(count * sizeof(float));
     void *memory = malloc({variant}_memory(length));
     float *outputs[{VARIANT}_OUTPUTS] = {{NULL}}; /* {names}; what is NULL is not written */
     outputs[{VARIANT}_OUTPUT_{SHOWN}] = {shown};
-    if (!memory || {variant}_run({variant}_weights, {input}, length, memory, outputs) != 0)
+    if (!{shown} || !memory || {variant}_run({variant}_weights, {input}, length, memory, outputs) != 0)
         return 1;
     printf("%g\\n", {shown}[0]);
     free(memory);
+    free({shown});
     return 0;
 }}
 ```

@@ -103,6 +103,8 @@ def _peak(facts: Facts) -> str | None:
 
 
 def _labels(name: str, labels: tuple[str, ...]) -> str:
+    if not labels:
+        return "/* There are no classes. */\ntypedef int no_classes;\n"
     lines = "\n".join(f"    {_string(label)}," for label in labels)
     return f'#include "model.h"\n\nconst char *const {name}_labels[{name.upper()}_CLASSES] = {{\n{lines}\n}};\n'
 

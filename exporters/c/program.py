@@ -163,8 +163,8 @@ class Program:
         return self._places[key]
 
     def blob(self) -> np.ndarray:
-        """All weights, one after the other."""
-        return np.concatenate([np.zeros(0, np.float32), *self._blob])
+        """All weights, one after the other; zeros where there are none, since C has no arrays of nothing."""
+        return np.concatenate(self._blob or [np.zeros(PANEL, np.float32)])
 
     def step(self, title: str, lines: list[str], reads: Iterable[View], writes: Iterable[View]) -> None:
         self.steps.append(

@@ -116,6 +116,9 @@ def header(
             f"#define {name.upper()}_PEAK {peak} /* of sound before it is fed; a shorter one ends in zeros */"
         )
     capitals = name.upper()
+    labels = ""
+    if constants["CLASSES"]:
+        labels = f"/* The names of the classes. */\nextern const char *const {name}_labels[{capitals}_CLASSES];\n\n"
     width = max(map(len, outputs))
     listed = [
         f"    {_output(name, output)}, {' ' * (width - len(output))}/* {text} */" for output, text in outputs.items()
@@ -142,10 +145,7 @@ enum {{
 /* The weights, linked in from weights.S; or map weights.bin, which is the same: {capitals}_WEIGHTS floats. */
 extern const float {name}_weights[{capitals}_WEIGHTS];
 
-/* The names of the classes. */
-extern const char *const {name}_labels[{capitals}_CLASSES];
-
-/* Bytes that a run needs beside the weights; 0 for a length that the model does not take. */
+{labels}/* Bytes that a run needs beside the weights; 0 for a length that the model does not take. */
 size_t {name}_memory(size_t length);
 
 /* The shape of an output; returns how many axes it has, 0 for a length that the model does not take. */

@@ -16,6 +16,7 @@ from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.proxy import Proxy, ProxyType
 from selenium.webdriver.remote.client_config import ClientConfig
+from urllib3.exceptions import HTTPError
 
 from recipes.base import files
 from recipes.base.errors import UserError
@@ -33,6 +34,9 @@ _TYPES = {
     ".wasm": "application/wasm",
 }
 _MOST_BYTES = 2**31
+
+# What a driver says of its browser, and what is heard where there is no driver any longer.
+_FAILURES = (WebDriverException, HTTPError)
 # The worker that this runs in has a limit of its own.
 _NO_LIMIT = 86400
 
@@ -88,7 +92,7 @@ def open_folder(folder: Path) -> Runner:
     try:
         page.get(server.address)
         ports = _answer(page.execute_async_script(_OPEN))["ports"]
-    except WebDriverException as error:
+    except _FAILURES as error:
         raise RunnerError(f"browser: {shortened(error)}") from error
 
     def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
@@ -99,7 +103,7 @@ def open_folder(folder: Path) -> Runner:
         try:
             described = [[name, list(value.shape)] for name, value in inputs.items()]
             answer = _answer(page.execute_async_script(_RUN, described))["value"]
-        except WebDriverException as error:
+        except _FAILURES as error:
             raise RunnerError(f"browser: {shortened(error)}") from error
         return _arrays(server.given, answer)
 
@@ -147,7 +151,7 @@ class Browser(webdriver.Remote):
             super().__init__(
                 address, options=options, client_config=ClientConfig(address, proxy=direct, timeout=_NO_LIMIT)
             )
-        except WebDriverException as error:
+        except _FAILURES as error:
             raise RunnerError(f"browser: {shortened(error)}") from error
         self.set_script_timeout(_NO_LIMIT)
 

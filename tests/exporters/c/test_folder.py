@@ -95,7 +95,8 @@ def test_the_stated_memory_is_what_the_model_asks_for(
         '#include "model.h"\n#include <stdio.h>\n'
         'int main(void) { printf("%.1f MB", mobilenetv1_memory(MOBILENETV1_DEFAULT) / 1e6); return 0; }\n'
     )
-    cc(tmp_path / "print", program, tmp_path / "c" / "model.c", *(tmp_path / "c" / "kernels").glob("*.c"), "-lm")
+    library = Path(kernels._name)
+    cc(tmp_path / "print", program, tmp_path / "c" / "model.c", library, f"-Wl,-rpath,{library.parent}", "-lm")
     found = subprocess.run([tmp_path / "print"], capture_output=True).stdout.decode()
     assert f" {found} of memory for 10 s of sound." in said
     assert float(found.split()[0]) < 64
@@ -124,3 +125,15 @@ def test_programs_are_told_what_is_fed_and_given(toy: Any, name: str) -> None:
             "metadata": said["metadata"] | {"variant": "toy", "sample_rate": "1000"},
         }[name]
     )
+
+
+def test_a_model_without_classes_is_c_too(toy: Any, cc: Any, tmp_path: Path) -> None:
+    model = toy(scores=None, scores_kind=None)
+    for prop in model.metadata_props:
+        if prop.key == "labels":
+            prop.value = "[]"
+    folder.write(tmp_path / "c", model, "model.onnx")
+    assert "labels" not in (tmp_path / "c" / "model.h").read_text()
+    for name in ("model", "labels"):
+        cc(tmp_path / f"{name}.o", "-c", tmp_path / "c" / f"{name}.c")
+    cc(tmp_path / "tag.o", "-Wno-unused-function", "-c", tmp_path / "c" / "tag.c")

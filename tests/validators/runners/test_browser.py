@@ -123,7 +123,7 @@ def _browsers(folder: Path) -> list[str]:
     [("chromedriver", "apt install chromium chromium-driver"), ("selenium", "pip install selenium")],
 )
 def test_where_it_is_absent_the_package_is_named(monkeypatch: pytest.MonkeyPatch, missing: str, said: str) -> None:
-    monkeypatch.setattr(runtime, "which", lambda name: None if name == missing else f"/usr/bin/{name}")
+    monkeypatch.setattr(runtime.shutil, "which", lambda name: None if name == missing else f"/usr/bin/{name}")
     monkeypatch.setattr(runtime, "find_spec", lambda name: None if name == missing else object())
     (browser,) = TARGET.runtimes
     assert said in str(browser.absent())
