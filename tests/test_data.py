@@ -57,6 +57,7 @@ def test_the_folder_that_it_is_written_to_is_made(tmp_path: Path) -> None:
         assert sorted(path.name for path in folder.iterdir()) == ["args.yml", "chkpnt.pt"]
 
 
+@pytest.mark.slow
 def test_stand_ins_are_those_that_the_authors_code_was_given(
     stand_in: Callable[[str], Path], shared: Path, tmp_path: Path
 ) -> None:

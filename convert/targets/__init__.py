@@ -56,8 +56,10 @@ def of_artifact(artifact: Path) -> Target:
     for target in sorted(TARGETS, key=lambda target: -len(target.suffix)):
         if target.is_of(artifact.name):
             return target
-    known = " or ".join(target.suffix for target in TARGETS)
-    raise UserError(f"{artifact}: not an artifact that can be run; its name must end in {known}")
+    suffixes = [target.suffix for target in TARGETS]
+    endings = " or ".join(suffix for suffix in suffixes if suffix.startswith("."))
+    folders = " or ".join(suffix for suffix in suffixes if not suffix.startswith("."))
+    raise UserError(f"{artifact}: not an artifact that can be run; its name must end in {endings}, or be {folders}")
 
 
 def choose_runtime(artifact: Path, name: str | None = None) -> Runtime:

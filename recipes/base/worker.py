@@ -113,6 +113,7 @@ class Worker:
         self._lock = threading.Lock()
         self._started: _Started | None = None
         self._finalizer: weakref.finalize | None = None
+        self._bare = 0
         self.starts = 0
 
     def __enter__(self) -> "Worker":
@@ -142,9 +143,11 @@ class Worker:
         self._started = self._finalizer = None
 
     def close_if_full(self) -> None:
-        """End a process that holds more than an eighth of what it may, which is the next call's too."""
-        held = _resident(self._started.process.pid) if self._started is not None and self.alive else 0
-        if held is None or held > limits.memory() // 8:
+        """End a process that has taken more than an eighth of what it may, which is the next call's too."""
+        if self._started is None or not self.alive:
+            return
+        held = _resident(self._started.process.pid)
+        if held is None or held - self._bare > limits.memory() // 8:
             self.close()
 
     @overload
@@ -221,6 +224,8 @@ class Worker:
             # In a fork of the process that started one, another: two would read from one pipe.
             self._started = _start(self._needs, limits.memory())
             self._finalizer = weakref.finalize(self, self._started.end)
+            # A fork holds what this process does.
+            self._bare = _resident(self._started.process.pid) or 0
             self.starts += 1
         return self._started
 

@@ -100,6 +100,7 @@ def test_an_unknown_input_is_refused(convert: Callable[..., Any], tmp_path: Path
     assert said.is_one_clear_error("mn04_as has no input 'logmel'; choose from waveform, melspec")
 
 
+@pytest.mark.slow
 def test_a_fixed_length_is_checked_on_the_sounds_of_that_length(convert: Callable[..., Any], tmp_path: Path) -> None:
     """The reference holds so long a melspec in samples only; what the file is fed has to be whole."""
     words = ["--to", "coreml", "--seconds", "10", "--input", "melspec", "-o", tmp_path / "made"]

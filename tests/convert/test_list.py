@@ -108,7 +108,13 @@ def test_a_name_shows_the_rest(convert: Convert, asked: str, name: str) -> None:
     assert variant.source.url in said.stdout.splitlines(), "whole, whatever the width"
     for tensor in (variant.input, *variant.alternative_inputs, *variant.outputs):
         assert f"{tensor.name} ({', '.join(map(str, tensor.axes))})" in text
-    parts = [variant.paper, variant.source.file, variant.licence, f"n_mels {variant.front_end.n_mels}", "onnx, coreml"]
+    parts = [
+        variant.paper,
+        variant.source.file,
+        variant.licence,
+        f"n_mels {variant.front_end.n_mels}",
+        "onnx, c, coreml",
+    ]
     for part in (*parts, variant.source.md5, variant.source.sha256, f"{cost.known()[name].macs:,} for 10 s"):
         assert part is None or part in text
     for output in variant.outputs:
@@ -136,7 +142,7 @@ def test_json_has_all_of_it(convert: Convert) -> None:
     mn04 = entries["mn04_as"]
     assert mn04 == json.loads(convert("list", "mn04_as", "--json").stdout)
     assert mn04["cost"] == {"parameters": 983599, "macs": 110643072, "seconds": 10.0}
-    assert mn04["formats"] == ["onnx", "coreml", "npu"]
+    assert mn04["formats"] == ["onnx", "c", "coreml", "npu", "swift", "web"]
     assert mn04["checkpoint"] == "not cached"
     assert mn04["configuration"]["outputs"]["embedding"]["axes"] == ["batch", 384]
     assert mn04["configuration"]["published"]["percent"] == 43.2

@@ -213,6 +213,7 @@ def test_a_checkpoint_of_ones_own(convert: Convert, quick: list[str], tmp_path: 
     assert "Swift" not in (tmp_path / "made" / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_second_run_replaces_the_first(convert: Convert, quick: list[str], tmp_path: Path) -> None:
     for words, atol in (([], 1e-4), (["--atol", "clipwise:0.5"], 0.5)):
         assert convert(*quick, "-o", tmp_path / "made", *words).exit_code == 0
@@ -251,6 +252,7 @@ def test_a_fixed_length_of_fp16_warns_and_fails(convert: Convert, quick: list[st
     assert said.is_one_clear_error("this file takes exactly 0.5 s")
 
 
+@pytest.mark.slow
 def test_where_no_other_precision_passes_that_is_said(convert: Convert, quick: list[str], tmp_path: Path) -> None:
     words = ["--to", "coreml", "--seconds", "0.31", "--atol", "clipwise:0", "-o", tmp_path / "made"]
     said = convert(*quick, *words)

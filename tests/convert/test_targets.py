@@ -205,7 +205,7 @@ def test_artifacts_are_known_by_their_ending() -> None:
     assert of_artifact(Path("a/web/")).runtime_names() == ("browser",)
     assert of_artifact(Path("a/swift")).runtime_names() == ("coreml", "executor")
     assert of_artifact(Path("a/model.mlpackage")).runtime_names() == ("coreml", "executor", "executor-float32")
-    with pytest.raises(UserError, match=r"must end in \.onnx or c or \.mlpackage or \.npu\.onnx or swift or web"):
+    with pytest.raises(UserError, match=r"must end in \.onnx or \.mlpackage or \.npu\.onnx, or be c or swift or web"):
         of_artifact(Path("a/model.tflite"))
 
 

@@ -24,7 +24,7 @@ from validators.coreml import CoreMLModel
 from validators.runners import onnxruntime, tract
 from validators.runners.pytorch import answers
 
-# The export of DyMN takes half a minute for each input.
+# The export of DyMN takes ten seconds for each input.
 EACH = pytest.mark.parametrize(
     ("name", "fed"),
     [

@@ -478,6 +478,9 @@ _kept: list[bytearray] = []
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_one_that_holds_much_is_ended_and_one_that_holds_little_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the process that it is a fork of holds."""
+    monkeypatch.setenv(limits.MEMORY, "4")
+    ours = np.ones(600_000_000, np.uint8)
     with Worker(("numpy",)) as worker:
         worker.close_if_full()
         assert worker.starts == 0
@@ -487,6 +490,7 @@ def test_one_that_holds_much_is_ended_and_one_that_holds_little_is_kept(monkeypa
         monkeypatch.setenv(limits.MEMORY, "0.8")
         worker.close_if_full()
         assert worker.call(_keep, 0.001, returns=int) != first
+    assert ours.all()
 
 
 @pytest.mark.parametrize("needs", [FORKED])

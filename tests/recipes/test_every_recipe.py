@@ -62,7 +62,18 @@ def state(variant: Variant) -> dict[str, Tensor]:
     return recipe.load(variant.family).synthesize(variant)
 
 
+@pytest.mark.slow
 def test_synthetic_weights_are_the_same_for_any_number_of_threads(variant: Variant, state: dict[str, Tensor]) -> None:
+    _made_with_other_threads(variant, state)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv1", "mn04_as", "dymn04_as", "eat_s_esc50"])
+def test_those_of_some_are_always_compared(name: str) -> None:
+    variant = config.find(name)
+    _made_with_other_threads(variant, recipe.load(variant.family).synthesize(variant))
+
+
+def _made_with_other_threads(variant: Variant, state: dict[str, Tensor]) -> None:
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2 if threads == 1 else 1)
