@@ -2,9 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable
 from enum import StrEnum
-from inspect import Parameter, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -12,9 +10,8 @@ import typer
 
 from convert import signals
 from convert.errors import bugs_told, one_clear_error
-from convert.targets import TARGETS, asked_for, declaring
-from convert.targets import options as target_options
-from convert.targets.target import Option
+from convert.options import plain, with_target_options, words
+from convert.targets import TARGETS, asked_for
 from recipes.base.errors import UserError
 from recipes.base.limits import time_limit
 from recipes.base.shown import shown
@@ -23,18 +20,13 @@ if TYPE_CHECKING:
     from validators.results import Check
 
 
-def _words(title: str, words: Iterable[str]) -> Any:
-    """A type whose values are these words, for an option that is one of them."""
-    return StrEnum(title, {word: word for word in words})
-
-
 # Which formats and runtimes there are, and what can be said of them, is theirs to say.
 if TYPE_CHECKING:
     _Format: TypeAlias = StrEnum
     _Runtime: TypeAlias = StrEnum
 else:
-    _Format = _words("Format", (target.name for target in TARGETS))
-    _Runtime = _words("Runtime", (name for target in TARGETS for name in (target.name, *target.runtime_names())))
+    _Format = words("Format", (target.name for target in TARGETS))
+    _Runtime = words("Runtime", (name for target in TARGETS for name in (target.name, *target.runtime_names())))
 *_FIRST, _LAST = (target.title for target in TARGETS)
 _TITLES = f"{', '.join(_FIRST)} and {_LAST}"
 _SUFFIXES = ", ".join(target.suffix for target in TARGETS)
@@ -102,41 +94,8 @@ def list_command(
             Console().print(catalogue.table(shown) if name is None else catalogue.details(*shown), crop=False)
 
 
-def _with_target_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the options that targets declare, None where they are not given, as keywords of its own."""
-    found = signature(command)
-    own = [parameter for parameter in found.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
-    declared = [
-        Parameter(option.name, Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(option))
-        for option in target_options()
-    ]
-    command.__signature__ = found.replace(parameters=[*own, *declared])  # type: ignore[attr-defined]
-    return command
-
-
-def _annotation(option: Option) -> Any:
-    owners = ", ".join(target.title for target in declaring(option))
-    kind = _words(option.name, option.kind) if isinstance(option.kind, tuple) else option.kind
-    shown = typer.Option(
-        help=option.help if option.default in (None, ()) else f"{option.help} Default: {option.default}.",
-        min=option.least,
-        max=option.most,
-        rich_help_panel=f"Options of {owners}",
-    )
-    if option.repeat:
-        return Annotated[list[kind] | None, shown]  # type: ignore[valid-type]
-    return Annotated[kind | None, shown]
-
-
-def _plain(value: Any) -> Any:
-    """An option's value without the types that the command line gives it; None for what is not given."""
-    if isinstance(value, list):
-        return tuple(dict.fromkeys(map(_plain, value))) or None
-    return value.value if isinstance(value, StrEnum) else value
-
-
 @app.command()
-@_with_target_options
+@with_target_options
 def recipe(
     name: Annotated[str, typer.Argument(help="A family (its default variant) or a variant; see `convert list`.")],
     to: Annotated[
@@ -206,7 +165,7 @@ def recipe(
         if checkpoint is not None and weights is not None:
             raise UserError("--checkpoint and --weights both say where the weights are from; leave one out")
         formats = tuple(format_.value for format_ in to or ())
-        settings = {option: _plain(value) for option, value in options.items()}
+        settings = {option: plain(value) for option, value in options.items()}
         # Words that fit nothing are told before PyTorch is loaded.
         asked_for(formats, settings)
         from convert.pipeline import make

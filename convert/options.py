@@ -1,0 +1,49 @@
+"""What targets declare as options of `convert recipe`, as the command line has them."""
+
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from inspect import Parameter, signature
+from typing import Annotated, Any
+
+import typer
+
+from convert.targets import declaring, options
+from convert.targets.target import Option
+
+
+def words(title: str, values: Iterable[str]) -> Any:
+    """A type whose values are these words, for an option that is one of them."""
+    return StrEnum(title, {word: word for word in values})
+
+
+def with_target_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options that targets declare, None where they are not given, as keywords of its own."""
+    found = signature(command)
+    own = [parameter for parameter in found.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    declared = [
+        Parameter(option.name, Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(option))
+        for option in options()
+    ]
+    command.__signature__ = found.replace(parameters=[*own, *declared])  # type: ignore[attr-defined]
+    return command
+
+
+def _annotation(option: Option) -> Any:
+    owners = ", ".join(target.title for target in declaring(option))
+    kind = words(option.name, option.kind) if isinstance(option.kind, tuple) else option.kind
+    shown = typer.Option(
+        help=option.help if option.default in (None, ()) else f"{option.help} Default: {option.default}.",
+        min=option.least,
+        max=option.most,
+        rich_help_panel=f"Options of {owners}",
+    )
+    if option.repeat:
+        return Annotated[list[kind] | None, shown]  # type: ignore[valid-type]
+    return Annotated[kind | None, shown]
+
+
+def plain(value: Any) -> Any:
+    """An option's value without the types that the command line gives it; None for what is not given."""
+    if isinstance(value, list):
+        return tuple(dict.fromkeys(map(plain, value))) or None
+    return value.value if isinstance(value, StrEnum) else value
