@@ -241,7 +241,8 @@ def test_files_changed_at_random_never_crash_it(tag: Tag) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        "--top", "--top x", "--top 0", "--top 0.5", "--window 0.01", "--hop -1", "--hop nan", "--raw mp3", "--window inf", "--hop 1 --window 0.001",
+        "--top", "--top x", "--top 0", "--top 0.5", "--window 0.01",
+        "--hop -1", "--hop nan", "--raw mp3", "--window inf", "--hop 1 --window 0.001",
         "--weights-file /dev/null", "--weights-file /nowhere", "--weights-file", "-x",
     ],
 )  # fmt: skip
