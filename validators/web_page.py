@@ -42,7 +42,10 @@ def _about_faults(folder: Path, model: Path, tensor: Input, outputs: tuple[Outpu
         return
     yield from about.faults(said, facts, tensor, outputs, tensor.default if tensor.fixed else None)
     sounds = said.get("sounds")
-    for sound in sounds if isinstance(sounds, list) else ():
+    if not isinstance(sounds, list):
+        yield f"{about.FILE} has no list of sounds"
+        return
+    for sound in sounds:
         name = sound.get("file") if isinstance(sound, dict) else None
         if not isinstance(name, str) or Path(name).parent != Path("sounds") or not (folder / name).is_file():
             yield f"{about.FILE} names a sound that is not there: {name!r}"

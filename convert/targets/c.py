@@ -101,33 +101,57 @@ def check_file(path: Path, artifact: Artifact, tensor: Input, outputs: tuple[Out
     if _is_folder(path.name):
         return [_sources(path)]
     place = binary.target_of(path.name)
-    assert place is not None
+    if place is None:
+        raise UserError(f"{path.name}: is called after no program of C; make the folder again")
     machine = {"wasm32-wasi": "wasm32", "native": platform.machine()}.get(place, place.partition("-")[0])
     return [_program(path, place, machine)]
 
 
 def _sources(path: Path) -> Check:
+    from exporters.c import binary
     from validators.results import judged
 
-    expected = _expected(path)
+    try:
+        expected = _expected(path)
+    except UserError as error:
+        return judged(path.name, "fp32", "file", [str(error)])
     faults = [f"{name} is missing" for name in expected if not (path / name).is_file()]
     faults += [
         f"{name} is not what this version makes of the graph; make the folder again"
         for name, content in expected.items()
         if (path / name).is_file() and (path / name).read_bytes() != content
     ]
+    # A compiler takes whatever lies among the kernels.
+    found = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir())
+    faults += [
+        f"{name} is no file of this version; make the folder again"
+        for name in found
+        if name not in expected and binary.target_of(name) is None
+    ]
     return judged(path.name, "fp32", "file", faults[:3])
 
 
 def _expected(path: Path) -> dict[str, bytes]:
-    """The files that are made of the graph beside a folder."""
+    """The files that are made of the graph beside a folder; UserError for one of which nothing can be made."""
     import onnx
 
     from exporters.c import folder
     from validators.onnx_tensors import content
 
     graph = path.parent / f"model{path.name.removeprefix(NAME)}.onnx"
-    return folder.contents(onnx.load_from_string(content(graph)), graph.name)
+    found = content(graph)
+    try:
+        model = onnx.load_from_string(found)
+        # The translator takes a graph for one that the exporter wrote: attributes of another type would be text in C.
+        onnx.checker.check_model(model)
+        if foreign := {node.domain for node in model.graph.node} - {"", "ai.onnx"}:
+            raise ValueError(f"it has operators of {', '.join(map(repr, sorted(foreign)))}")
+        return folder.contents(model, graph.name)
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever else a stranger's graph lacks
+        what = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UserError(f"{graph.name}: is no graph that C is made of ({what}); make the folder again") from None
 
 
 def _program(path: Path, place: str, machine: str) -> Check:

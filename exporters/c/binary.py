@@ -34,7 +34,12 @@ def build(folder: Path, target: str, program: Path) -> None:
     command = [sys.executable, "-m", "ziglang", "cc", *_flags(target), "-O2", "-s", "-o", str(program.resolve())]
     try:
         done = subprocess.run(
-            [*command, *_SOURCES, *kernels, "-lm"], cwd=folder, capture_output=True, text=True, timeout=_SECONDS
+            [*command, *_SOURCES, *kernels, "-lm"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UserError(f"--binary {target}: the compiler does not run: {error}") from None

@@ -57,9 +57,9 @@ def contents(model: onnx.ModelProto, origin: str) -> dict[str, bytes]:
         "KIND": _KINDS[facts.scores_kind or "probability"],
         "WEIGHTS": weights.size,
     }
-    about = _comment(f"{model.doc_string} Licence of the weights: {facts.license}.")
-    described = {output.name: _comment(f"{_axes(output)}: {output.doc_string}") for output in model.graph.output}
-    fed = _comment(f"Computes the outputs for {_axes(tensor)}, {tensor.name}: {tensor.doc_string}.")
+    about = source.comment(f"{model.doc_string} Licence of the weights: {facts.license}.")
+    described = {output.name: source.comment(f"{_axes(output)}: {output.doc_string}") for output in model.graph.output}
+    fed = source.comment(f"Computes the outputs for {_axes(tensor)}, {tensor.name}: {tensor.doc_string}.")
     header = source.header(name, constants, _peak(facts), about, fed, described)
     found = {
         "model.h": header,
@@ -67,7 +67,7 @@ def contents(model: onnx.ModelProto, origin: str) -> dict[str, bytes]:
         "labels.c": _labels(name, facts.labels),
         "model.json": _described(model, facts),
         "README.md": _text("README.md").format(
-            title=_comment(facts.variant), memory=_memory(program, default, facts, sound)
+            title=source.comment(facts.variant), memory=_memory(program, default, facts, sound)
         ),
     }
     for template in _TEMPLATES:
@@ -115,16 +115,6 @@ def _string(text: str) -> str:
         chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}" for byte in text.encode()
     )
     return f'"{plain}"'
-
-
-def _comment(text: str) -> str:
-    """A line that ends no comment."""
-    return " ".join(
-        "".join(letter if letter.isprintable() else " " for letter in text)
-        .replace("*/", "* /")
-        .replace("/*", "/ *")
-        .split()
-    )
 
 
 def _axes(value: onnx.ValueInfoProto) -> str:

@@ -92,7 +92,13 @@ def source(program: Program, name: str, tensor: str, outputs: dict[str, Shape], 
     for step in program.steps:
         (written, *_) = step.writes
         guard = f"if ({written.name}) " if written.name in outputs else ""
-        lines += ["", f"    /* {step.title} */", f"    {guard}{{", *(f"        {line}" for line in step.lines), "    }"]
+        lines += [
+            "",
+            f"    /* {comment(step.title)} */",
+            f"    {guard}{{",
+            *(f"        {line}" for line in step.lines),
+            "    }",
+        ]
     lines += ["    return 0;", "}", ""]
     return "\n".join(lines)
 
@@ -161,6 +167,16 @@ int {name}_run(const float *weights, const float *input, size_t length, void *me
 
 #endif
 """
+
+
+def comment(text: str) -> str:
+    """A line that ends no comment."""
+    return " ".join(
+        "".join(letter if letter.isprintable() else " " for letter in text)
+        .replace("*/", "* /")
+        .replace("/*", "/ *")
+        .split()
+    )
 
 
 def _output(name: str, output: str) -> str:

@@ -7,6 +7,8 @@ a convolution, and a sum with an array that is there already, are computed where
 
 from __future__ import annotations
 
+import re
+
 import onnx
 from onnx import helper
 
@@ -15,6 +17,7 @@ from exporters.c.operators import OPERATORS
 from exporters.c.program import Integers, Lazy, Program, Shape, UnsupportedError, View
 from exporters.c.sizes import Size, Sizes
 from exporters.c.translation import Translation
+from recipes.base.spec import NAME
 
 # As the source calls it.
 _LENGTH = "size.length"
@@ -33,6 +36,10 @@ def program_of(model: onnx.ModelProto, default: int, least: int) -> tuple[Progra
     length = Size.of(last) if last else Size.named(_LENGTH)
     program = Program(Sizes({} if last else {_LENGTH: default}, {}))
     shape = [Size.of(1), *(Size.of(dim.dim_value) for dim in dims[1:-1]), length]
+    for name in (tensor.name, *(output.name for output in graph.output)):
+        # They stand in the source as they are.
+        if not re.fullmatch(NAME, name):
+            raise UnsupportedError(f"the name {name!r}, which is none in C")
     for output in graph.output:
         program.named(output.name)
     fed = program.array(program.named(tensor.name), shape, given=True)

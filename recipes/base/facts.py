@@ -9,12 +9,11 @@ from typing import cast, get_args
 
 from recipes.base import plain_json
 from recipes.base.errors import UserError
-from recipes.base.spec import SCORES, Variant, Weights
+from recipes.base.spec import MOST_RATE, SCORES, Variant, Weights
 
 # Own keys of a Core ML package stand under this prefix.
 COREML_PREFIX = "org.soundport."
 
-MOST_RATE = 768_000
 _MOST_SIZE = 2**31
 # A hundred times what the names of 527 classes take.
 _MOST_OF_LABELS = 2**20

@@ -37,6 +37,8 @@ Positive = Annotated[float, Field(gt=0), AfterValidator(finite)]
 NotNegative = Annotated[float, Field(ge=0), AfterValidator(finite)]
 # What ONNX, Core ML and Python all take.
 NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+# In Hz, twice what converters of sound are built for; sounds to check on are as many samples as that.
+MOST_RATE = 768_000
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
@@ -209,7 +211,7 @@ class Variant:
     # None where nobody publishes weights, and users bring their own.
     source: Source | None = None
     published: Published | None = None
-    sample_rate: Annotated[int, Field(gt=0)]
+    sample_rate: Annotated[int, Field(gt=0, le=MOST_RATE)]
     # None where nothing tells what the classes are called.
     labels: LabelSet | None
     classes: Annotated[int, Field(gt=0)]

@@ -20,6 +20,7 @@ import traceback
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
@@ -91,6 +92,9 @@ class _Started:
         if self.owner != os.getpid():
             # A fork of the owner: the pipes' ends are copies, and the process is another's.
             return 0
+        # It leads a session: a program that it has started, and waits for, would go on without it.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         code = self.process.wait()
         _close((self.requests, self.answers, self.said, self.life))

@@ -13,6 +13,7 @@ import pytest
 from convert.folder import entry_of
 from convert.targets import c, choose_runtime, of_artifact
 from exporters.c import binary
+from recipes.base.errors import UserError
 
 Convert = Callable[..., Any]
 
@@ -51,23 +52,53 @@ def test_the_folder_works_like_every_artifact(made: Path, convert: Convert, soun
     shown = subprocess.run([tmp_path / "sample"], check=True, capture_output=True, text=True).stdout
     assert 0 <= float(shown) <= 1
 
+    # A stranger's file among the kernels, whose checksum agrees, would be compiled with them.
+    extra = made / "c" / "kernels" / "zz.c"
+    extra.write_text("__attribute__((constructor)) static void ours(void) {}\n")
+    _list(made, "c/kernels/zz.c")
+    checks = _checks_of_c(convert, made)
+    assert "kernels/zz.c is no file of this version" in checks["", "file"]["message"]
+    assert "is not run" in checks["c", "values"]["message"]
+    extra.unlink()
+
     # Another model's folder, whose checksums agree: it is looked at, and not run.
     program = made / "c" / "tag.c"
     program.write_text(program.read_text().replace("int main(", "int ours(int, char **);\nint main("))
-    manifest = json.loads((made / "manifest.json").read_text())
-    entry = entry_of(program)
-    manifest["files"]["c/tag.c"] = {"size": entry.size, "sha256": entry.sha256}
-    (made / "manifest.json").write_text(json.dumps(manifest))
-    done = convert("check", made, "--json")
-    checks = {
-        (check["runtime"], check["kind"]): check
-        for check in json.loads(done.stdout)["checks"]
-        if check["artifact"] == "c"
-    }
-    assert done.exit_code == 1
+    _list(made, "c/tag.c", gone="c/kernels/zz.c")
+    checks = _checks_of_c(convert, made)
     assert "tag.c is not what this version makes of the graph" in checks["", "file"]["message"]
     assert checks["c", "values"]["status"] == "not verified"
     assert "is not run" in checks["c", "values"]["message"]
+
+    # A graph of which nothing can be made is a failed check too.
+    (made / "model.onnx").write_bytes(b"\xff" * 99)
+    _list(made, "model.onnx")
+    checks = _checks_of_c(convert, made)
+    assert "model.onnx: is no graph that C is made of" in checks["", "file"]["message"]
+    assert "is not run" in checks["c", "values"]["message"]
+
+
+def _list(folder: Path, name: str, gone: str = "") -> None:
+    """Puts a file that was changed into the folder's manifest, as who changes one can."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    entry = entry_of(folder / name)
+    manifest["files"][name] = {"size": entry.size, "sha256": entry.sha256}
+    manifest["files"].pop(gone, None)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def _checks_of_c(convert: Convert, folder: Path) -> dict[tuple[str, str], Any]:
+    """What a check that fails says of the folder of C, by runtime and kind."""
+    done = convert("check", folder, "--json")
+    assert done.exit_code == 1, done.stderr
+    found = (check for check in json.loads(done.stdout)["checks"] if check["artifact"] == "c")
+    return {(check["runtime"], check["kind"]): check for check in found}
+
+
+@pytest.mark.parametrize("artifact", ["odd", "c/tag-foo"])
+def test_a_program_that_is_called_after_none_is_refused(artifact: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is called after no program of C"):
+        c.check_file(tmp_path / artifact, None, None, ())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

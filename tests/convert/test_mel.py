@@ -111,6 +111,7 @@ def test_numbers_in_a_file_are_those_of_words_and_empty_bands_are_warned_of(conv
 
 REFUSED = {
     "a frequency beyond the sound's": (["--set", "fmax=12000"], "fmax 12000 is over half of sample_rate, 11025"),
+    "a rate that no sound has": (["--set", "sample_rate=100000000000"], "less than or equal to 768000"),
     "a window longer than its DFT": (["--set", "win_length=4096"], "win_length 4096 is over n_fft 2048"),
     "no number": (["--set", "n_mels"], "--set n_mels: give a number by its name, such as n_mels=80"),
     "an unknown one": (

@@ -226,6 +226,25 @@ def test_errors_that_are_expected_come_as_they_are(needs: tuple[str, ...]) -> No
         worker.call(_refuse, raises=(UserError,))
 
 
+def _run_a_program(told: str) -> int:
+    program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    Path(told).write_text(str(program.pid))
+    return program.wait()
+
+
+@pytest.mark.parametrize("needs", [(), FORKED])
+def test_a_program_that_it_has_started_ends_with_it(needs: tuple[str, ...], tmp_path: Path) -> None:
+    with Worker(needs) as worker:
+        worker.start()
+        with limits.time_limit(1), pytest.raises(WorkerDiedError, match=r"^took more than 1 s and was ended"):
+            worker.call(_run_a_program, str(tmp_path / "told"), returns=int)
+    process = int((tmp_path / "told").read_text())
+    deadline = time.monotonic() + 5
+    while _lives(process) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _lives(process)
+
+
 @pytest.mark.parametrize("needs", [FORKED])
 def test_what_takes_too_long_is_ended(needs: tuple[str, ...]) -> None:
     with Worker(needs) as worker:

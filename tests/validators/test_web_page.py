@@ -67,6 +67,7 @@ def test_a_page_as_it_was_made_has_no_fault(folder: Path) -> None:
         (_changed("input", {"name": "waveform"}), "rules", "says other input"),
         (_without("sounds/low.wav"), "rules", "names a sound that is not there: 'sounds/low.wav'"),
         (_changed("sounds", [{"name": "x", "file": "../model.onnx"}]), "rules", "not there: '../model.onnx'"),
+        (_changed("sounds", {"name": "x"}), "rules", "has no list of sounds"),
     ],
 )
 def test_a_fault_is_found(folder: Path, damage: Callable[[Path], None], kind: str, said: str) -> None:

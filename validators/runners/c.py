@@ -6,6 +6,7 @@ import io
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from recipes.base import files, plain_json
-from recipes.base.limits import seconds
 from validators.runners.runner import Arrays, Port, Runner, RunnerError, shortened
 from validators.runners.runtime import compiler, emulator, needs_compiler
 
@@ -45,14 +45,19 @@ def open_sources(folder: Path) -> Runner:
             cwd=folder,
             capture_output=True,
             text=True,
-            timeout=seconds(),
+            errors="replace",
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         raise RunnerError(f"the compiler does not run: {shortened(error)}") from error
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if "error" in line] or [f"code {done.returncode}"]
         raise RunnerError(f"the compiler fails: {errors[0][:300]}")
-    return _runner("c", [str(program)], folder / _DESCRIPTION, kept=place)
+    if sys.platform != "linux":
+        return _runner("c", [str(program)], folder / _DESCRIPTION, kept=place)
+    # The worker that this runs in is killed, and would leave the program behind.
+    kept = program.open("rb")
+    place.cleanup()
+    return _runner("c", [f"/proc/self/fd/{kept.fileno()}"], folder / _DESCRIPTION, kept, (kept.fileno(),))
 
 
 def open_program(path: Path) -> Runner:
@@ -83,8 +88,10 @@ def node_command(path: Path) -> list[str]:
     return ["node", "--no-warnings", "--no-turbo-fast-api-calls", "-e", _NODE, str(path.resolve())]
 
 
-def _runner(runtime: str, command: Sequence[str], description: Path, kept: object = None) -> Runner:
-    """`kept` lives as long as the runner does."""
+def _runner(
+    runtime: str, command: Sequence[str], description: Path, kept: object = None, handles: Sequence[int] = ()
+) -> Runner:
+    """`kept` lives as long as the runner does, and the program has the open `handles`."""
     try:
         described: Any = plain_json.read(files.content(description, _MOST_BYTES))
         (fed,), given = (tuple(map(_port, described[side])) for side in ("inputs", "outputs"))
@@ -100,11 +107,13 @@ def _runner(runtime: str, command: Sequence[str], description: Path, kept: objec
             isinstance(axis, int) and axis != size for axis, size in zip(fed.axes, array.shape, strict=True)
         ):
             raise RunnerError(f"{runtime}: {fed.name} has shape {array.shape}, and {fed.axes} is taken")
-        done = _answer(runtime, [*command, "--outputs"], np.ascontiguousarray(array, "<f4").tobytes())
+        done = _answer(runtime, [*command, "--outputs"], np.ascontiguousarray(array, "<f4").tobytes(), handles)
         stream = io.BytesIO(done)
         try:
             answers = {port.name: np.lib.format.read_array(stream, allow_pickle=False) for port in given}
-        except (ValueError, EOFError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever NumPy makes of what is none
             raise RunnerError(f"{runtime}: it writes no arrays: {shortened(error)}") from error
         if stream.read(1):
             raise RunnerError(f"{runtime}: it writes more than its {len(given)} outputs")
@@ -113,10 +122,11 @@ def _runner(runtime: str, command: Sequence[str], description: Path, kept: objec
     return Runner(runtime, (fed,), given, metadata, run)
 
 
-def _answer(runtime: str, command: list[str], content: bytes) -> bytes:
+def _answer(runtime: str, command: list[str], content: bytes, handles: Sequence[int]) -> bytes:
     try:
-        done = subprocess.run(command, input=content, capture_output=True, timeout=seconds())
-    except (OSError, subprocess.TimeoutExpired) as error:
+        # The worker that this runs in has a limit of its own, and what it has started ends with it.
+        done = subprocess.run(command, input=content, capture_output=True, pass_fds=handles)
+    except OSError as error:
         raise RunnerError(f"{runtime}: it does not run: {shortened(error)}") from error
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()

@@ -278,7 +278,17 @@ def test_names_of_a_graph_become_names_of_c(compiled: Any, graph: Build) -> None
         ("Relu", ["x"], ["int"], {}),
         ("Sigmoid", ["int"], ["a*/ system(1); /*"], {}),
         ("Exp", ["a*/ system(1); /*"], ["memory"], {}),
-        ("ReduceSum", ["memory", "one"], ["9 }"], {}),
-        ("ReduceMax", ["9 }"], ["y"], {"axes": [1]}),
+        ("ReduceSum", ["memory", "one"], ["*/ return -1; /*"], {}),
+        ("ReduceMax", ["*/ return -1; /*"], ["y"], {"axes": [1]}),
     ]
     _agrees(compiled, graph(nodes, ["y"], {"one": _ints(1)}), 10)
+
+
+@pytest.mark.parametrize("fed", ["x) { return 0; } int f(float y", "x y", "1", "x\n"])
+def test_what_stands_in_the_source_as_it_is_has_a_name_of_c(graph: Build, fed: str) -> None:
+    with pytest.raises(UnsupportedError, match="which is none in C"):
+        program_of(graph([("Relu", ["x"], [fed], {})], [fed], {}), 100, 50)
+    model = graph([("Relu", ["x"], ["y"], {})], ["y"], {})
+    model.graph.input[0].name = model.graph.node[0].input[0] = fed
+    with pytest.raises(UnsupportedError, match="which is none in C"):
+        program_of(model, 100, 50)

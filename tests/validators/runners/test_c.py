@@ -1,7 +1,9 @@
 """Programs in C as a runtime: what they answer, and how they fail."""
 
 import json
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,12 @@ def opened(tmp_path: Path) -> Open:
 X = np.arange(5, dtype=np.float32)[None]
 
 
+def _npy(shape: object) -> bytes:
+    """What an .npy begins with, of a shape that none has."""
+    head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape},), }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head
+
+
 def test_a_program_answers_with_arrays(opened: Open) -> None:
     runner = opened()
     assert (runner.run({"x": X})["y"] == 2 * X).all()
@@ -60,6 +68,8 @@ def test_a_program_answers_with_arrays(opened: Open) -> None:
         ("sys.exit(3)", "native: exit code 3"),
         ("import os; os.abort()", "native: signal 6"),
         ("print('no array')", "it writes no arrays"),
+        (f"sys.stdout.buffer.write({_npy(10**30)!r})", "it writes no arrays"),
+        (f"sys.stdout.buffer.write({_npy('((((')!r})", "it writes no arrays"),
         (f"{ANSWER}; print('more')", "it writes more than its 1 outputs"),
         ("np.lib.format.write_array(sys.stdout.buffer, np.array([print], object))", "it writes no arrays"),
     ],
@@ -84,3 +94,23 @@ def test_a_description_that_is_none_is_refused(opened: Open, described: Any) -> 
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(RunnerError, match=r"^model\.json cannot be read"):
         c.open_program(tmp_path / "tag")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the program stays until its folder is removed")
+def test_a_program_that_was_compiled_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("needs a C compiler")
+    (tmp_path / "built").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "built"))
+    port = {"name": "x", "axes": [1, "samples"]}
+    (tmp_path / "model.json").write_text(json.dumps({"inputs": [port], "outputs": [port], "metadata": {}}))
+    for name in ("tag.c", "model.c", "labels.c", "weights.S"):
+        (tmp_path / name).write_text("int main(void) { return 7; }\n" if name == "tag.c" else "")
+    runner = c.open_sources(tmp_path)
+    assert not list((tmp_path / "built").iterdir())
+    with pytest.raises(RunnerError, match="exit code 7"):
+        runner.run({"x": X})
+    # What a compiler shows of a source may be no text.
+    (tmp_path / "tag.c").write_bytes(b"#error \xff\n")
+    with pytest.raises(RunnerError, match="the compiler fails"):
+        c.open_sources(tmp_path)
