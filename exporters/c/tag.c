@@ -41,11 +41,12 @@ static void fail(const char *format, ...)
     exit(2);
 }
 
-static void *take(size_t bytes)
+static void *take(size_t count, size_t bytes)
 {
-    void *memory = malloc(bytes ? bytes : 1);
+    /* The product may be more than a size_t of 32 bits holds. */
+    void *memory = count <= SIZE_MAX / bytes ? malloc(count ? count * bytes : 1) : NULL;
     if (!memory)
-        fail("there is no memory for %zu bytes; give a shorter sound, or --hop", bytes);
+        fail("there is no memory for %zu times %zu bytes; give a shorter sound, or --hop", count, bytes);
     return memory;
 }
 
@@ -122,7 +123,7 @@ static struct sound decode(const unsigned char *data, size_t bytes, unsigned cha
 {
     const size_t width = bits / 8, frame = width * channels;
     struct sound sound = {NULL, bytes / frame};
-    sound.samples = take(sound.count * sizeof(float));
+    sound.samples = take(sound.count, sizeof(float));
     for (size_t i = 0; i < sound.count; i++) {
         double sum = 0;
         for (unsigned c = 0; c < channels; c++) {
@@ -208,7 +209,7 @@ static const float *weights_of(const char *path)
     return mapped;
 #else
     FILE *file = fopen(path, "rb");
-    float *weights = take(bytes);
+    float *weights = take(MODEL_WEIGHTS, sizeof(float));
     if (!file || fread(weights, 1, bytes, file) != bytes)
         fail("%s: is not this model's weights.bin, which has %zu bytes", path, bytes);
     fclose(file);
@@ -294,11 +295,11 @@ static void tag(struct sound sound, const float *weights, const struct options *
     const int fixed = MODEL_LEAST == MODEL_MOST;
     const int windows = options->hop > 0;
     size_t window = fixed ? MODEL_MOST : sound.count;
-    if (windows && !fixed) {
-        const double wanted = options->window * rate;
+    if (windows) {
+        const double wanted = floor(options->window * rate + 0.5);
         if (wanted < MODEL_LEAST || wanted > MODEL_MOST)
             fail("--window %g: the model takes %g to %g s", options->window, MODEL_LEAST / rate, MODEL_MOST / rate);
-        window = (size_t)(wanted + 0.5);
+        window = (size_t)wanted;
     }
 #ifndef MODEL_PEAK
     if (sound.count < MODEL_LEAST)
@@ -316,7 +317,7 @@ static void tag(struct sound sound, const float *weights, const struct options *
     outputs[MODEL_SCORES] = scores;
     void *memory = NULL;
     size_t room = 0;
-    float *padded = fixed ? take(window * sizeof(float)) : NULL;
+    float *padded = fixed ? take(window, sizeof(float)) : NULL;
     if (options->json)
         printf("{\"top\": [");
     /* A window begins only where something is left that those before did not reach. */
@@ -340,7 +341,7 @@ static void tag(struct sound sound, const float *weights, const struct options *
         const size_t fed = fixed ? window : length, needed = model_memory(fed);
         if (needed > room) {
             free(memory);
-            memory = take(room = needed);
+            memory = take(room = needed, 1);
         }
         model_run(weights, samples, fed, memory, outputs);
         probabilities(scores);
@@ -382,9 +383,9 @@ static void write_outputs(struct bytes file, const float *weights)
         counts[output] = 1;
         for (int axis = 0; axis < axes; axis++)
             counts[output] *= shape[axis];
-        outputs[output] = take(counts[output] * sizeof(float));
+        outputs[output] = take(counts[output], sizeof(float));
     }
-    void *memory = take(needed);
+    void *memory = take(needed, 1);
     model_run(weights, (const float *)(const void *)file.data, length, memory, outputs);
     free(memory);
     for (int output = 0; output < MODEL_OUTPUTS; output++) {
@@ -415,8 +416,8 @@ static double number(const char *option, const char *text)
 
 int main(int argc, char **argv)
 {
-    const double rate = MODEL_SAMPLE_RATE ? MODEL_SAMPLE_RATE : 1;
-    struct options options = {10, 0, 0, 0, 0, MODEL_DEFAULT / rate, NULL};
+    const double usual = MODEL_DEFAULT / (double)(MODEL_SAMPLE_RATE ? MODEL_SAMPLE_RATE : 1);
+    struct options options = {10, 0, 0, 0, 0, 0, NULL};
     for (int i = 1; i < argc; i++) {
         const char *option = argv[i], *value = argv[i + 1];
         if (!strcmp(option, "--json")) {
@@ -427,6 +428,8 @@ int main(int argc, char **argv)
             options.outputs = 1;
         } else if (!strcmp(option, "--top")) {
             options.top = (size_t)number(option, value), i++;
+            if (!options.top)
+                fail("--top: give a number that is at least 1");
         } else if (!strcmp(option, "--hop")) {
             options.hop = number(option, value), i++;
         } else if (!strcmp(option, "--window")) {
@@ -436,10 +439,15 @@ int main(int argc, char **argv)
         } else if (!strcmp(option, "--weights-file") && value) {
             options.weights = value, i++;
         } else {
-            fprintf(stderr, usage, MODEL_DEFAULT / rate);
-            return strcmp(option, "--help") ? 2 : 0;
+            const int asked = !strcmp(option, "--help");
+            fprintf(asked ? stdout : stderr, usage, usual);
+            return asked ? 0 : 2;
         }
     }
+    if (options.window > 0 && !(options.hop > 0))
+        fail("--window is the length of what --hop moves; give --hop S too");
+    if (!(options.window > 0))
+        options.window = usual;
 #ifdef _WIN32
     _setmode(_fileno(stdin), _O_BINARY);
     if (options.outputs)
@@ -464,7 +472,7 @@ int main(int argc, char **argv)
 #endif
     }
     free(file.data);
-    if (fflush(stdout) != 0)
+    if (fflush(stdout) != 0 || ferror(stdout))
         fail("stdout cannot be written: %s", strerror(errno));
     return 0;
 }

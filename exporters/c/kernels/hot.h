@@ -37,6 +37,9 @@ typedef float vector;
 
 #define VECTORS (PANEL / LANES)
 
+/* Products that are summed in one go. */
+#define PART 64
+
 /* Of one float; a NaN becomes slope * NaN, which is one. */
 INLINE float activated_one(float x, const struct finish *finish)
 {
@@ -80,27 +83,40 @@ static void store_part(const float *row, const float *add, size_t count, float *
         to[c] = row[c] + (add ? add[c] : 0);
 }
 
-/* The product of a few rows with a few panels, all sums in registers; `rows` and `panels` are constants. */
+/* The product of a few rows with a few panels; `rows` and `panels` are constants.
+ *
+ * A sum of thousands in one float32 loses digits: PART products at a time are summed in registers, and what they come to
+ * is summed in turn (Higham, The accuracy of floating point summation, https://doi.org/10.1137/0914050).
+ */
 INLINE void tile(const float *a, size_t a_stride, const float *b, size_t depth, size_t columns, const struct finish *finish,
                  size_t column, float *out, size_t out_stride, size_t rows, size_t panels)
 {
+    const vector zero = {0};
     vector sums[TALL][WIDE * VECTORS];
     UNROLL for (size_t v = 0; v < panels * VECTORS; v++) {
-        vector start = {0};
-        if (finish->bias)
-            start = *(const vector *)(finish->bias + column + v * LANES);
+        const vector start = finish->bias ? *(const vector *)(finish->bias + column + v * LANES) : zero;
         UNROLL for (size_t r = 0; r < rows; r++)
             sums[r][v] = start;
     }
-    for (size_t k = 0; k < depth; k++) {
-        vector weights[WIDE * VECTORS];
-        UNROLL for (size_t v = 0; v < panels * VECTORS; v++)
-            weights[v] = *(const vector *)(b + (v / VECTORS) * depth * PANEL + k * PANEL + v % VECTORS * LANES);
-        UNROLL for (size_t r = 0; r < rows; r++) {
-            float x = a[r * a_stride + k];
+    for (size_t from = 0; from < depth; from += PART) {
+        const size_t until = depth - from < PART ? depth : from + PART;
+        vector parts[TALL][WIDE * VECTORS];
+        UNROLL for (size_t r = 0; r < rows; r++)
             UNROLL for (size_t v = 0; v < panels * VECTORS; v++)
-                sums[r][v] += weights[v] * x;
+                parts[r][v] = zero;
+        for (size_t k = from; k < until; k++) {
+            vector weights[WIDE * VECTORS];
+            UNROLL for (size_t v = 0; v < panels * VECTORS; v++)
+                weights[v] = *(const vector *)(b + (v / VECTORS) * depth * PANEL + k * PANEL + v % VECTORS * LANES);
+            UNROLL for (size_t r = 0; r < rows; r++) {
+                float x = a[r * a_stride + k];
+                UNROLL for (size_t v = 0; v < panels * VECTORS; v++)
+                    parts[r][v] += weights[v] * x;
+            }
         }
+        UNROLL for (size_t r = 0; r < rows; r++)
+            UNROLL for (size_t v = 0; v < panels * VECTORS; v++)
+                sums[r][v] += parts[r][v];
     }
     UNROLL for (size_t r = 0; r < rows; r++) {
         UNROLL for (size_t p = 0; p < panels; p++) {

@@ -65,7 +65,7 @@ function describe({ about, labels, rate }) {
   for (const id of ["file", "microphone", "sound"]) at(id).disabled = false;
 }
 
-/** How many sounds have been given: the answer to one that another has followed is not shown. */
+/** How many sounds have been given, the microphone's too: the answer to one that another has followed is not shown. */
 let asked = 0;
 
 /** Tags a Blob, and shows it with what it is. */
@@ -201,6 +201,7 @@ async function listen() {
     };
     throw new TaggerError(reasons[error.name] ?? `The microphone cannot be used: ${error.message}`);
   });
+  asked += 1;
   // At its own rate: not every browser connects a microphone to a context of another.
   const context = new AudioContext();
   const recorder = new Blob([await tagger.read("recorder.js")], { type: "text/javascript" });

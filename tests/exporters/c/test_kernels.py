@@ -139,6 +139,17 @@ def test_a_long_product_goes_over_its_rows_in_parts(simd: Simd) -> None:
     np.testing.assert_allclose(out, a.astype(np.float64) @ matrix, atol=1e-3)
 
 
+def test_a_deep_product_keeps_its_digits(simd: Simd) -> None:
+    rows, depth, columns = 12, 4000, 64
+    a, matrix = abs(_random(rows, depth)), abs(_random(depth, columns))
+    out = np.full((rows, columns), np.nan, np.float32)
+    finish, packed = Finish(None, 0, 1.0, None), pack.panels(matrix)
+    simd.gemm(_at(a), rows, depth, _at(packed), depth, columns, finish, _at(out), columns)
+    exact = a.astype(np.float64) @ matrix
+    # Summed one after the other it is 3e-6.
+    assert abs(out / exact - 1).max() < 6e-7
+
+
 @pytest.mark.parametrize(("order", "columns"), [("C", 5), ("F", 70)])
 def test_a_product_of_two_arrays_packs_one(kernels: ctypes.CDLL, simd: Simd, order: Any, columns: int) -> None:
     kernels.sp_matmul_scratch.restype = Size

@@ -241,7 +241,8 @@ def test_files_changed_at_random_never_crash_it(tag: Tag) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        "--top", "--top x", "--top 0", "--hop -1", "--hop nan", "--raw mp3", "--window inf", "--hop 1 --window 0.001",
+        "--top", "--top x", "--top 0", "--top 0.5", "--window 0.01",
+        "--hop -1", "--hop nan", "--raw mp3", "--window inf", "--hop 1 --window 0.001",
         "--weights-file /dev/null", "--weights-file /nowhere", "--weights-file", "-x",
     ],
 )  # fmt: skip
@@ -255,7 +256,7 @@ def test_bad_options(tag: Tag, options: str) -> None:
 def test_help(tag: Tag) -> None:
     done = tag(b"", "--help")
     assert done.returncode == 0
-    assert b"--weights-file" in done.stderr
+    assert b"--weights-file" in done.stdout
 
 
 def test_weights_that_are_not_linked_in_are_mapped(built: Any, toy: Any) -> None:
@@ -283,6 +284,9 @@ def test_a_model_of_one_length_that_prepares_nothing_takes_just_that(built: Any,
     assert _lines(tag(wav(FLOATS, 32, form=3)))[0] == (0.75, LABELS[1])
     assert "at most 0.008 s" in _error(tag(wav(np.zeros(9, "<f4"), 32, form=3)))
     assert "needs at least 0.008 s" in _error(tag(wav(np.zeros(7, "<f4"), 32, form=3)))
+    assert "the model takes" in _error(tag(wav(FLOATS, 32, form=3), "--hop", 0.004, "--window", 0.004))
+    # Lengths are of whole samples.
+    assert tag(wav(FLOATS, 32, form=3), "--hop", 1, "--window", 0.00801).returncode == 0
 
 
 @pytest.mark.skipif(shutil.which("cmake") is None, reason="needs cmake")

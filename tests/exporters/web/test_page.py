@@ -303,6 +303,38 @@ def test_the_microphone_is_heard_until_it_is_stopped(page: Page) -> None:
     assert button.text == "Use the microphone"
 
 
+def test_a_file_that_the_microphone_has_followed_is_not_shown(page: Page, sounds: Path) -> None:
+    page.browser.execute_script(
+        """
+        window.tagger.then((tagger) => {
+          tagger.decode = async (...given) => {
+            await new Promise((resolve) => (window.release = resolve));
+            delete tagger.decode;
+            const samples = await tagger.decode(...given);
+            window.decoded = true;
+            return samples;
+          };
+        });
+        """
+    )
+    page.choose(sounds / "rising.wav")
+    page.until(lambda: page.status.startswith("Tagging rising.wav"))
+    page.element("microphone").click()
+    page.until(lambda: page.status.startswith("Listening: "))
+    page.browser.execute_script("window.release()")
+    page.until(lambda: page.browser.execute_script("return window.decoded"))
+    # What is asked later is answered later.
+    page.browser.execute_async_script(
+        "const done = arguments[0]; window.tagger.then((t) => t.tag(new Float32Array(t.rate))).then(() => done());"
+    )
+    try:
+        assert page.status.startswith("Listening: ")
+        assert not page.element("player").is_displayed()
+    finally:
+        page.element("microphone").click()
+        page.until(lambda: page.status == "The microphone is off." and page.element("microphone").is_enabled())
+
+
 def test_no_microphone_is_told(page: Page) -> None:
     refusing = "navigator.mediaDevices.getUserMedia = async () => {{ throw new DOMException('', '{}'); }};"
     for script, said in (

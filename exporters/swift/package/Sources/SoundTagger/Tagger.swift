@@ -69,7 +69,8 @@ public struct Tagger {
     /// longer than the model takes at once. The last one is padded with zeros only where the model's authors do so.
     public func tag(_ samples: [Float]) throws -> Answer {
         guard samples.allSatisfy(\.isFinite) else { throw TaggerError.notFinite }
-        let windows = try spans(samples.count).map { try window($0, of: prepared(samples)) }
+        let sound = prepared(samples)
+        let windows = try spans(samples.count).map { try window($0, of: sound) }
         guard !windows.isEmpty else {
             throw TaggerError.tooShort(
                 seconds: Double(samples.count) / about.sampleRate, needed: Double(shortest) / about.sampleRate)
