@@ -202,6 +202,9 @@ def recipe(
 @app.command()
 def check(
     folder: Annotated[Path, typer.Argument(help="A folder that `convert recipe` made.")],
+    run_code: Annotated[
+        bool, typer.Option("--run-code", help="Run programs that are in it, too: of folders that you trust.")
+    ] = False,
     timeout: Timeout = None,
     junit: JunitFile = None,
     as_json: JsonFlag = False,
@@ -215,7 +218,7 @@ def check(
 
         if junit is not None:
             check_file(junit, folder)
-        checks = verify(folder, steps(verbose))
+        checks = verify(folder, steps(verbose), run_code=run_code)
         _write_junit(checks, junit)
         _report(checks, as_json, verbose, folder=str(folder))
 

@@ -20,8 +20,11 @@ from validators.runners.runner import RunnerError
 from validators.values import Case, check_values, fed
 
 
-def verify(folder: Path, step: Step) -> list[Check]:
-    """Checksums, names, axes, shapes and values; UserError when the folder is not one that was made here."""
+def verify(folder: Path, step: Step, *, run_code: bool = False) -> list[Check]:
+    """Checksums, names, axes, shapes and values; UserError when the folder is not one that was made here.
+
+    `run_code` runs its programs too: what is compiled of a stranger's graph may do whatever the graph makes it do.
+    """
     manifest = manifests.read(folder)
     with step("checksums"):
         checks = _checksums(folder, manifest)
@@ -33,7 +36,9 @@ def verify(folder: Path, step: Step) -> list[Check]:
         with step(name):
             tensor, outputs = manifest.fed_by(artifact.input)
             own = cases if tensor == manifest.input else fed(cases, tensor)
-            checks += check_artifact(named(artifact.format), folder / name, artifact, tensor, outputs, own)
+            target = named(artifact.format)
+            with Worker(target.needs()) as worker:
+                checks += check_in(worker, target, folder / name, artifact, tensor, outputs, own, run_code=run_code)
     return checks
 
 
@@ -58,10 +63,13 @@ def check_in(
     tensor: Input,
     outputs: tuple[Output, ...],
     cases: Sequence[Case],
+    *,
+    run_code: bool = True,
 ) -> list[Check]:
     """The file itself, and its values in every runtime of its format; runtimes that are absent are not verified.
 
-    All that opens the file does so in the worker: one that dies has failed one check.
+    All that opens the file does so in the worker: one that dies has failed one check. Programs are run where that is
+    allowed, and they are those that are made of the graph beside them.
     """
     try:
         checks = worker.call(
@@ -70,10 +78,14 @@ def check_in(
     except WorkerError as error:
         fault = f"what reads it {error}"
         checks = [Check(path.name, "", artifact.precision, "", "", "file", "failed", fault)]
-    trusted = not target.code or all(check.status == "passed" for check in checks)
+    refused = ""
+    if target.code and not all(check.status == "passed" for check in checks):
+        refused = "it is a program, and not known to be made here: it is not run"
+    elif target.code and not run_code:
+        refused = "it is a program; --run-code runs it, for folders that you trust"
     for runtime in target.runtimes_of(path.name):
         unseen = Check(path.name, runtime.name, artifact.precision, "", "", "values", "not verified")
-        if reason := (runtime.absent() if trusted else "it is a program, and not known to be made here: it is not run"):
+        if reason := refused or runtime.absent():
             checks.append(replace(unseen, message=reason))
             continue
         try:

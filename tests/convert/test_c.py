@@ -52,6 +52,13 @@ def test_the_folder_works_like_every_artifact(made: Path, convert: Convert, soun
     shown = subprocess.run([tmp_path / "sample"], check=True, capture_output=True, text=True).stdout
     assert 0 <= float(shown) <= 1
 
+    # It may be anybody's graph, and C of it has no other bounds.
+    done = convert("check", made, "--json")
+    assert done.exit_code == 3
+    (unseen,) = [check for check in json.loads(done.stdout)["checks"] if check["status"] == "not verified"]
+    assert unseen["artifact"] == "c"
+    assert unseen["message"] == "it is a program; --run-code runs it, for folders that you trust"
+
     # A stranger's file among the kernels, whose checksum agrees, would be compiled with them.
     extra = made / "c" / "kernels" / "zz.c"
     extra.write_text("__attribute__((constructor)) static void ours(void) {}\n")
@@ -89,7 +96,7 @@ def _list(folder: Path, name: str, gone: str = "") -> None:
 
 def _checks_of_c(convert: Convert, folder: Path) -> dict[tuple[str, str], Any]:
     """What a check that fails says of the folder of C, by runtime and kind."""
-    done = convert("check", folder, "--json")
+    done = convert("check", folder, "--run-code", "--json")
     assert done.exit_code == 1, done.stderr
     found = (check for check in json.loads(done.stdout)["checks"] if check["artifact"] == "c")
     return {(check["runtime"], check["kind"]): check for check in found}

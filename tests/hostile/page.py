@@ -8,7 +8,9 @@ _HEAD = """# What strangers' files can do
 
 Checkpoints, models, packages, folders, sounds and arrays come from anybody, and CI checks them. This is promised:
 
-- Nothing in it is run, and nothing that it names outside of itself is read or written.
+- Nothing in it is run, and nothing that it names outside of itself is read or written. Models are run by runtimes;
+  C that is made of one is compiled and run by `convert check --run-code` and `convert run` alone, which are for folders
+  that you trust.
 - Nothing leaves the machine: a command opens no socket and leaves no file in the user's folders.
 - What is damaged never passes: whatever has a checksum is held to it, and every number comes from the file.
 - What cannot be taken is one clear line on stderr, without control characters of the file, and exit code 2; what fails

@@ -90,7 +90,7 @@ WEIGHTS = "model.mlpackage/Data/com.apple.CoreML/weights/weight.bin"
 def test_what_is_not_the_listed_file_fails_and_is_not_loaded(
     name: str, change: Callable[[Path], object], folder: Path, convert: Convert, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convert.verify.check_artifact", lambda *_: pytest.fail("something was loaded"))
+    monkeypatch.setattr("convert.verify.check_in", lambda *_, **__: pytest.fail("something was loaded"))
     change(folder / name)
     said = convert("check", folder, "--json")
     assert (said.exit_code, said.stderr) == (1, "")
