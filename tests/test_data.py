@@ -51,7 +51,6 @@ def test_a_training_run_of_eat_has_both_forms_of_its_arguments(stand_in: Callabl
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_the_folder_that_it_is_written_to_is_made(tmp_path: Path) -> None:
     folder = tmp_path / "not" / "there"
     for _ in range(2):
