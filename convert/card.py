@@ -33,6 +33,7 @@ def card(manifest: Manifest, front_end: str | None = None) -> str:
         for output in manifest.outputs
         if output.name in given
     )
+    programs = any(named(artifact.format).code for artifact in manifest.artifacts.values())
     labels = "" if manifest.weights == "computed" else "`labels.json` names the classes in order. "
     parts = [
         f"# {manifest.title}",
@@ -41,7 +42,7 @@ def card(manifest: Manifest, front_end: str | None = None) -> str:
         f"| output | axes | what it is |\n|---|---|---|\n{rows}",
         f"{labels}`reference.json` holds the answers of the PyTorch model to the "
         "sounds in `reference/`; `manifest.json` lists every file with its checksum, and how each was checked. "
-        "`convert check .` checks it all again.",
+        f"`convert check{' --run-code' if programs else ''} .` checks it all again.",
     ]
     for name, artifact in manifest.artifacts.items():
         sample = named(artifact.format).sample

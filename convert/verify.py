@@ -37,8 +37,7 @@ def verify(folder: Path, step: Step, *, run_code: bool = False) -> list[Check]:
             tensor, outputs = manifest.fed_by(artifact.input)
             own = cases if tensor == manifest.input else fed(cases, tensor)
             target = named(artifact.format)
-            with Worker(target.needs()) as worker:
-                checks += check_in(worker, target, folder / name, artifact, tensor, outputs, own, run_code=run_code)
+            checks += check_artifact(target, folder / name, artifact, tensor, outputs, own, run_code=run_code)
     return checks
 
 
@@ -49,10 +48,12 @@ def check_artifact(
     tensor: Input,
     outputs: tuple[Output, ...],
     cases: Sequence[Case],
+    *,
+    run_code: bool = True,
 ) -> list[Check]:
     """As `check_in`, in a worker of its own."""
     with Worker(target.needs()) as worker:
-        return check_in(worker, target, path, artifact, tensor, outputs, cases)
+        return check_in(worker, target, path, artifact, tensor, outputs, cases, run_code=run_code)
 
 
 def check_in(
