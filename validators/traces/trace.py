@@ -1,0 +1,38 @@
+"""A run of a model with all its intermediate values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Op:
+    """One op of a graph: `inputs` and `outputs` name values, those of its constants among them.
+
+    `name` is unique in its graph; `kind` is what the format calls the op (`Conv`, `batch_norm`, `aten.conv2d`).
+    `parameters` are its attributes and small constants, as text for people.
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One run: `ops` in the order in which they ran, and `values` by name, the graph's inputs among them.
+
+    `source` names the model to people and `runtime` what ran it. `constants` are values that no input leads to, weights
+    among them. An op whose result is no array of numbers has no value.
+    """
+
+    source: str
+    runtime: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    ops: tuple[Op, ...]
+    values: Mapping[str, np.ndarray]
+    constants: Mapping[str, np.ndarray] = field(default_factory=dict)
