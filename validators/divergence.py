@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from validators.clues import clues
-from validators.partners import Partner, Value, difference, pair, partners, values
+from validators.partners import Partner, Value, difference, in_slices, pair, partners, values
 from validators.traces import Op, Trace
 
 __all__ = [
@@ -40,6 +40,10 @@ _FLOOR = 1 / 50
 
 _LAYOUT = frozenset(
     {"transpose", "permute", "reshape", "squeeze", "unsqueeze", "flatten", "expanddims", "view", "unsafeview"}
+)
+# One number in, one number out, and nothing to set.
+_PLAIN = frozenset(
+    {"log", "sqrt", "rsqrt", "exp", "erf", "tanh", "sigmoid", "relu", "softplus", "square", "abs", "neg"}
 )
 _COPIES = frozenset({"cast", "identity", "dropout", "contiguous", "clone", "alias", "tocopy", "to", "detach"})
 
@@ -284,6 +288,9 @@ class _Sides:
     def culprit(self, wrong: set[str]) -> Op | None:
         """The first op that turns right into wrong on the way to one of these outputs."""
         right = self._right(wrong)
+        if any(not value.finite for value in self._theirs.values() if value.array.dtype.kind == "f"):
+            # A factor that would be undone later has done no harm, where what comes then is no number.
+            right |= {name for name, one in self.partners.items() if one.factor != 1} - wrong
         leads: set[str] = set()
         for op in reversed(self.b.ops):
             for name in op.outputs:
@@ -322,23 +329,45 @@ class _Sides:
         return not any(name in self.taken for name in op.outputs)
 
     def _origin(self, op: Op) -> Op:
-        """The op behind this one at which the error jumps: a small fault may cross the limit some ops later."""
-        floor = self.limit * _FLOOR
-        best, most, here = op, self._jump(op, floor), op
+        """The op behind this one at which the error jumps: a small fault may cross the limit some ops later.
+
+        A logarithm and its like have nothing that could be wrong. They show what is wrong with small numbers beside
+        large ones, and behind them errors are looked at slice by slice.
+        """
+        errors, floor, most = self._whole, self.limit * _FLOOR, 0.0
+        opposite = self.opposite(op)
+        if kind_of(op) in _PLAIN and opposite is not None and alike(opposite, op):
+            errors = self._in_slices
+            if all(errors(name) <= self.limit for name in self._judging(op)):
+                return op
+        else:
+            most = self._jump(op, floor, errors)
+        best = here = op
         while True:
-            worst = max(
-                (name for name in here.inputs if name in self.errors), key=self.errors.__getitem__, default=None
-            )
-            if worst is None or self.errors[worst] <= floor or worst not in self.producers_b:
+            worst = max(self._judging(here), key=errors, default=None)
+            if worst is None or errors(worst) <= floor or worst not in self.producers_b:
                 return best
             here = self.producers_b[worst]
-            if (jump := self._jump(here, floor)) > most:
+            if (jump := self._jump(here, floor, errors)) > most:
                 best, most = here, jump
 
-    def _jump(self, op: Op, floor: float) -> float:
-        incoming = max((self.errors[name] for name in op.inputs if name in self.errors), default=0.0)
-        outgoing = max((self.errors.get(name, 1.0) for name in op.outputs), default=1.0)
-        return outgoing / max(incoming, floor)
+    def _judging(self, op: Op) -> list[str]:
+        """What an op takes that could have a partner."""
+        return [name for name in op.inputs if name in self._theirs and self._theirs[name].telling]
+
+    def _jump(self, op: Op, floor: float, errors: Callable[[str], float]) -> float:
+        incoming = max(map(errors, self._judging(op)), default=0.0)
+        return max(map(errors, op.outputs), default=1.0) / max(incoming, floor)
+
+    def _whole(self, name: str) -> float:
+        return self.errors.get(name, 1.0)
+
+    def _in_slices(self, name: str) -> float:
+        """The greatest error of a value, each slice along each axis beside the greatest magnitude in it."""
+        partner = self.partners.get(name)
+        if partner is None or partner.factor != 1:
+            return 1.0
+        return in_slices(self._ours[partner.a], self._theirs[name])
 
     def _moved(self, op: Op) -> Op:
         """The op before this one, where that put right numbers in a wrong order, or did nothing at all.
@@ -350,9 +379,8 @@ class _Sides:
             partner, before = self.partners.get(name), self.producers_b.get(name)
             if partner is None or before is None or opposite is None:
                 continue
-            own = [one for one in opposite.inputs if one == partner.a]
             kind = kind_of(before)
-            if kind in _LAYOUT and alike(opposite, op) and own and partner.how.startswith("axes"):
+            if kind in _LAYOUT and alike(opposite, op) and self._lies_otherwise(name, partner.a, opposite):
                 return before
             idle = any(self.partners[one].a == partner.a for one in before.inputs if one in self.partners)
             users = self.consumers_a.get(partner.a, ())
@@ -360,6 +388,12 @@ class _Sides:
             if idle and acts and any(alike(user, before) and self._lost(user) for user in users):
                 return before
         return op
+
+    def _lies_otherwise(self, name: str, partner: str, opposite: Op) -> bool:
+        """Whether the op of A takes the same numbers in the same shape, but in another order."""
+        b, copies = self.b.values[name], set(self._copies(partner))
+        fed = [self.a.values[one] for one in opposite.inputs if one in copies]
+        return any(_bare(a) == _bare(b) and difference(a, b) > self.limit for a in fed)
 
     def opposite(self, op: Op) -> Op | None:
         """The op of A that takes what this one takes: of its kind, or that gives what nothing in B does."""

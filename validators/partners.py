@@ -27,6 +27,8 @@ _SAMPLES = 192
 _MOST_AXES = 5
 # Of candidates that the figures leave, how many are looked at element by element: ReLUs, copies and the like.
 _MOST_CANDIDATES = 24
+# A slice whose greatest magnitude is this share of all is rounding.
+_SILENT = 1e-12
 # A factor of one is none, and what is scaled must fit as well as what is not.
 _A_FACTOR = 1e-3
 _SCALED = 1e-3
@@ -160,6 +162,26 @@ def difference(expected: np.ndarray, actual: np.ndarray, scale: float | None = N
         same = bool(((e == a) | (np.isnan(e) & np.isnan(a))).all())
         return 0.0 if same else np.inf
     return worst / scale if scale else (0.0 if worst == 0 else np.inf)
+
+
+def in_slices(a: Value, b: Value) -> float:
+    """As `difference`, but of each slice along each axis by itself: what is quiet counts beside what is loud.
+
+    Of a slice that is all but silent nothing is said. Infinite where the two are no partners.
+    """
+    order = _order(a, b, False)
+    if order is None:
+        return np.inf
+    shape = tuple(size for size in b.array.shape if size != 1)
+    e, theirs = order.applied(_flat(a.array).reshape(a.array.shape)).reshape(shape), _flat(b.array).reshape(shape)
+    apart, size = np.abs(theirs - e), np.abs(e)
+    worst = 0.0
+    for axis in range(len(shape)):
+        others = tuple(other for other in range(len(shape)) if other != axis)
+        errors, sizes = apart.max(axis=others), size.max(axis=others)
+        told = sizes > _SILENT * a.scale
+        worst = max(worst, float((errors[told] / sizes[told]).max()) if told.any() else 0.0)
+    return worst
 
 
 @dataclass(frozen=True)
