@@ -75,7 +75,7 @@ def onnx_places(model: onnx.ModelProto, trace: Trace, fault: str) -> list[str]:
 
 
 def plant_onnx(model: onnx.ModelProto, trace: Trace, fault: str, place: str) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """A copy with the fault, and the results of the ops that it was planted at: more than one where it is several ops."""
+    """A copy with the fault, and the results of the ops that it was planted at, which may be several."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     node = next(node for node in copy.graph.node if node.output[0] == place)

@@ -86,5 +86,5 @@ def _trace(tracer: str, artifact: Path, inputs: dict[str, np.ndarray]) -> Face:
 
 
 def _values(names: list[str]) -> dict[str, np.ndarray]:
-    (trace,) = _traces
-    return {name: trace.values.get(name, trace.constants.get(name)) for name in names}
+    held = {**_traces[0].constants, **_traces[0].values}
+    return {name: held[name] for name in names}
