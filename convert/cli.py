@@ -235,6 +235,8 @@ def check(
         if junit is not None:
             check_file(junit, folder)
         _check_page(html, folder)
+        if html is not None and junit is not None and html.resolve() == junit.resolve():
+            raise UserError(f"{html}: --junit and --html would write the same file; give each a name of its own")
         step = steps(verbose)
         checks = verify(folder, step, run_code=run_code)
         _write_junit(checks, junit)

@@ -16,7 +16,7 @@ from recipes.base.spec import Input, Output, Precision
 from recipes.base.worker import Worker, WorkerError
 from validators import reference
 from validators.compare import Sampled
-from validators.page import Answer, Evidence, Seen, Wrote
+from validators.page import Answer, Evidence, Held, Wrote
 from validators.report import badness
 from validators.results import Check
 from validators.runners.runner import Arrays, RunnerError, run_batch
@@ -149,14 +149,14 @@ def _seconds(case: Case, tensor: Input, manifest: Manifest) -> float | None:
     return case.inputs[tensor.name].shape[-1] / manifest.sample_rate if tensor == manifest.input else None
 
 
-def _seen(case: Case, answer: Arrays, outputs: Sequence[Output], precision: Precision) -> Iterator[Seen]:
+def _seen(case: Case, answer: Arrays, outputs: Sequence[Output], precision: Precision) -> Iterator[Held]:
     """Outputs that can be held to what is expected, element by element; of some the reference keeps a part alone."""
     for output in outputs:
         if output.name not in case.expected or output.name not in answer:
             continue
         expected, actual = Sampled.of(case.expected[output.name]), answer[output.name]
         if expected.stride == 1 and expected.shape == actual.shape and actual.size:
-            yield Seen(
+            yield Held(
                 output.name,
                 output.axes,
                 output.kind,

@@ -66,6 +66,7 @@ def _heat(
             extent=(0, across.end, 0, bins),
         )
         axes.set_xlabel(across.words)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set_ylabel("bin")
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         bar = figure.colorbar(shown, ax=axes, fraction=0.06, pad=0.02)
@@ -106,14 +107,15 @@ def errors(found: Floats, allowed: Floats, name: str, words: str, across: Across
         _powers(axes)
         axes.set_xlim(0, across.end)
         axes.set_xlabel(across.words)
+        axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set_ylabel("absolute error")
         return svg.markup(figure, name, words)
 
 
-def growth(shares: Sequence[float | None], marked: Sequence[int], name: str, words: str) -> Markup:
+def growth(shares: Sequence[float | None], marked: Sequence[int], limit: float, name: str, words: str) -> Markup:
     """How far off each op's result is, in the order of the graph, as a share of its greatest magnitude.
 
-    None is drawn as a gap; the ops at the places in `marked` have a dot and their number.
+    None is drawn as a gap, and a line at the limit; the ops at the places in `marked` have a dot and their number.
     """
     values = np.array([np.nan if share is None else share for share in shares], np.float64)
     places = np.arange(1, len(values) + 1, dtype=np.float64)
@@ -130,7 +132,10 @@ def growth(shares: Sequence[float | None], marked: Sequence[int], name: str, wor
                 axes.annotate(
                     str(number), (places[place], drawn[place]), (0, 5), textcoords="offset points", ha="center"
                 )
-        axes.set_ylim(least / 2, max(float(np.nanmax(drawn, initial=least)) * 4, least * 10))
+        axes.axhline(limit, color=LIMIT, linewidth=1, linestyle=(0, (4, 2)))
+        axes.annotate("a fault from here", (1, limit), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+        greatest = float(np.max(drawn, initial=max(least, limit), where=np.isfinite(drawn)))
+        axes.set_ylim(min(least, greatest / 50) / 2, greatest * 4)
         _powers(axes)
         axes.set_xlim(0.5, len(values) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -147,7 +152,7 @@ def _powers(axes: Axes) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(numticks=6))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}".replace("e-0", "e-")))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("e-0", "e-")))
     axes.grid(axis="y", color=FAINT)
     axes.tick_params(color=INK)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Held:
     """One output as it should be and as it is, both whole and of one shape; `kind` is `recipes.base.spec.Kind`.
 
     `axes` holds a name per axis that may change, as `recipes.base.spec.Output`.
@@ -41,7 +41,7 @@ class Answer:
     runtime: str
     precision: str
     case: str
-    outputs: tuple[Seen, ...]
+    outputs: tuple[Held, ...]
     seconds: float | None = None
     worst: bool = False
 

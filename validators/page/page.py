@@ -16,6 +16,8 @@ from validators.report import OVERALL, verdict
 from validators.results import Check, exit_code
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from validators.divergence import Divergence, Growth
     from validators.page.pictures import Picture, Top
 
@@ -24,7 +26,6 @@ _NEEDS = ("matplotlib", "jinja2")
 # A page of more is slow to open, and refused by some mail servers; the rest of it is tables.
 _MOST_OF_PICTURES = 2_000_000
 _MOST_FILES = 200
-_AMPLIFIERS = 3
 
 
 def missing() -> str | None:
@@ -47,14 +48,6 @@ class Gallery:
     whole: bool
 
 
-@dataclass(frozen=True)
-class Amplifier:
-    """An op whose result is farther off than what it was fed: by how many times, None where that was exact."""
-
-    growth: Growth
-    times: float | None
-
-
 def write(checks: Sequence[Check], evidence: Evidence, command: str, warnings: Sequence[str] = ()) -> str:
     """The page's text, in UTF-8 under 3 MB; it says what `exit_code` says of the checks.
 
@@ -62,7 +55,7 @@ def write(checks: Sequence[Check], evidence: Evidence, command: str, warnings: S
     would steer a terminal or turn a line around is spelled out.
     """
     import jinja2
-    from markupsafe import Markup
+    import markupsafe
 
     from validators.page import tables
 
@@ -79,8 +72,9 @@ def write(checks: Sequence[Check], evidence: Evidence, command: str, warnings: S
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     code = exit_code(checks)
     runtimes = tables.runtimes(checks)
+    growth, amplifiers = _growth(evidence.divergence)
     return environment.get_template("template.html").render(
-        style=Markup(style),
+        style=markupsafe.Markup(style),
         style_digest=digest,
         title=evidence.title,
         command=command,
@@ -98,8 +92,8 @@ def write(checks: Sequence[Check], evidence: Evidence, command: str, warnings: S
         hazards={name: tables.hazard_rows(found) for name, found in evidence.hazards.items()},
         files=evidence.files[:_MOST_FILES],
         files_left_out=max(0, len(evidence.files) - _MOST_FILES),
-        growth=_growth(evidence.divergence),
-        amplifiers=_amplifiers(evidence.divergence),
+        growth=growth,
+        amplifiers=amplifiers,
     )
 
 
@@ -130,31 +124,18 @@ def _galleries(evidence: Evidence, order: Sequence[tuple[str, str]]) -> dict[tup
     return found
 
 
-def _amplifiers(divergence: Divergence | None) -> list[tuple[int, Amplifier]]:
-    """The ops that add most to the error, by how much more is off behind them than before, and their places."""
-    if divergence is None:
-        return []
-    found = [
-        (place, step, step.error_out - (step.error_in or 0.0))
-        for place, step in enumerate(divergence.growth)
-        if step.error_out is not None
-    ]
-    most = sorted(found, key=lambda one: -one[2])[:_AMPLIFIERS]
-    return [
-        (place, Amplifier(step, (step.error_out or 0.0) / step.error_in if step.error_in else None))
-        for place, step, added in most
-        if added > 0
-    ]
-
-
-def _growth(divergence: Divergence | None) -> Any:
+def _growth(divergence: Divergence | None) -> tuple[Markup | None, Sequence[Growth]]:
+    """The error along the graph, and the ops that add most to it, which are numbered in the picture."""
+    from validators.divergence import amplifiers
     from validators.page import charts
 
     if divergence is None or len(divergence.growth) < 2:
-        return None
-    marked = [place for place, _ in _amplifiers(divergence)]
+        return None, ()
+    most = amplifiers(divergence.growth)
+    marked = [next(place for place, one in enumerate(divergence.growth) if one is step) for step in most]
     words = f"The error behind each of {len(divergence.growth)} ops, in the order of the graph"
-    return charts.growth([step.error_out for step in divergence.growth], marked, "growth", words)
+    errors = [step.error_out for step in divergence.growth]
+    return charts.growth(errors, marked, divergence.limit, "growth", words), most
 
 
 def _figure(value: float | None, form: str) -> str:

@@ -11,7 +11,7 @@ from recipes.base.shown import shown
 from recipes.base.spec import SCORES
 from validators.page import charts
 from validators.page.charts import Across
-from validators.page.evidence import Answer, Seen
+from validators.page.evidence import Answer, Held
 
 TOP = 5
 
@@ -55,7 +55,7 @@ def draw(answer: Answer, front_end: str | None, name: str) -> Iterator[Picture]:
 class _Row:
     """One clip of an output: the one that is the farthest off; `time` is the axis of both that is time."""
 
-    seen: Seen
+    seen: Held
     expected: NDArray[np.float64]
     actual: NDArray[np.float64]
     time: int | None
@@ -71,7 +71,7 @@ class _Row:
         return np.asarray(self.seen.tolerance.atol + self.seen.tolerance.rtol * np.abs(self.expected))
 
 
-def _row(seen: Seen) -> _Row:
+def _row(seen: Held) -> _Row:
     expected, actual, axes = seen.expected.astype(np.float64), seen.actual.astype(np.float64), list(seen.axes)
     if len(axes) != expected.ndim:
         axes = [f"axis {place}" for place in range(expected.ndim)]
@@ -115,7 +115,7 @@ def _images(row: _Row, across: Across, name: str, title: str) -> Iterator[Pictur
     low, high = float(expected.min()), float(expected.max())
     words = f"{title}, as it should be: {low:.3g} to {high:.3g}"
     yield Picture(f"{title}: expected", "", charts.spectrogram(expected, low, high, f"{name}-e", words, across))
-    bad = _bad(actual)
+    bad = f"{said}: the part in one flat colour" if (said := _bad(actual)) else ""
     yield Picture(
         f"{title}: actual",
         bad,
