@@ -1,7 +1,9 @@
 """The `convert` command. Heavy imports happen inside the command that needs them."""
 
 import json
+import shlex
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -17,6 +19,7 @@ from recipes.base.limits import time_limit
 from recipes.base.shown import shown
 
 if TYPE_CHECKING:
+    from convert.progress import Step
     from validators.results import Check
 
 
@@ -61,6 +64,14 @@ Timeout = Annotated[
     ),
 ]
 JunitFile = Annotated[Path | None, typer.Option(help="Also write the results as JUnit XML to this file.")]
+HtmlFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help='Also write one page to this file, with pictures of what differs; pip install "soundport[report]".',
+    ),
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: every case, and each step's time.")]
 
 
@@ -156,6 +167,7 @@ def recipe(
         typer.Option(help="Set the absolute tolerance: X, or OUTPUT:X for one output; repeat for more."),
     ] = None,
     timeout: Timeout = None,
+    html: HtmlFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
     **options: Any,
@@ -168,6 +180,8 @@ def recipe(
         settings = {option: plain(value) for option, value in options.items()}
         # Words that fit nothing are told before PyTorch is loaded.
         asked_for(formats, settings)
+        folder = output or Path("artifacts") / name
+        _check_page(html, folder)
         from convert.pipeline import make
         from convert.progress import interrupts_kept, steps
         from convert.request import Request
@@ -177,7 +191,7 @@ def recipe(
             formats=formats,
             checkpoint=checkpoint,
             weights=weights.value if weights else "published",
-            output=output or Path("artifacts") / name,
+            output=folder,
             inputs=tuple(dict.fromkeys(inputs or ())),
             outputs=tuple(dict.fromkeys(outputs or ())),
             config=config,
@@ -192,6 +206,7 @@ def recipe(
         )
         with interrupts_kept(steps(verbose)) as step:
             made = make(request, step)
+            _write_page(html, made.checks, folder, step, made.warnings)
         for warning in made.warnings:
             sys.stderr.write(f"warning: {shown(warning)}\n")
         for note in made.notes if verbose else ():
@@ -207,6 +222,7 @@ def check(
     ] = False,
     timeout: Timeout = None,
     junit: JunitFile = None,
+    html: HtmlFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
 ) -> None:
@@ -218,8 +234,13 @@ def check(
 
         if junit is not None:
             check_file(junit, folder)
-        checks = verify(folder, steps(verbose), run_code=run_code)
+        _check_page(html, folder)
+        if html is not None and junit is not None and html.resolve() == junit.resolve():
+            raise UserError(f"{html}: --junit and --html would write the same file; give each a name of its own")
+        step = steps(verbose)
+        checks = verify(folder, step, run_code=run_code)
         _write_junit(checks, junit)
+        _write_page(html, checks, folder, step)
         _report(checks, as_json, verbose, folder=str(folder))
 
 
@@ -227,24 +248,48 @@ def check(
 def compare(
     expected: Annotated[
         Path,
-        typer.Argument(metavar="EXPECTED", help="What is right: a dump, or a folder that `convert recipe` made."),
+        typer.Argument(
+            metavar="EXPECTED",
+            help="What is right: a model, .onnx or .mlpackage, anybody's; a dump; or a folder that `convert recipe` "
+            "made, which is what PyTorch answered.",
+        ),
     ],
     got: Annotated[
         Path,
         typer.Argument(
             metavar="GOT",
-            help="What a simulator or a device answered: .npy, .npz, .json in the reference format, .txt of numbers, "
-            ".bin or .raw of float32, a dump of SigmaStar's tools, or a folder of them, one per output.",
+            help="A model, or a made folder, whose models are run; or what a simulator or a device answered: .npy, "
+            ".npz, .json in the reference format, .txt of numbers, .bin or .raw of float32, a dump of SigmaStar's "
+            "tools, or a folder of them, one per output.",
         ),
     ],
     case: Annotated[str | None, typer.Option(help="Compare this case alone; needed where one side names none.")] = None,
+    on: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="SOUND|NPZ",
+            help="Feed models this sound, or these arrays named as their inputs; repeat for more. Default: the "
+            "reference of a made folder, else what is generated to fit.",
+        ),
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="A_NAME=B_NAME",
+            help="An input or output of EXPECTED is this one of GOT, where names and shapes do not tell; repeat.",
+        ),
+    ] = None,
+    runtime: Annotated[
+        _Runtime | None, typer.Option(help="Run GOT, or the only model, in this one. Default: the first that is here.")
+    ] = None,
     precision: Annotated[
-        PrecisionChoice,
+        PrecisionChoice | None,
         typer.Option(
             help="Whose tolerances: the manifest's where EXPECTED lies in a made folder, else atol 0.0001 and rtol "
-            "0.0001 for fp32, atol 0.02 and rtol 0.01 for the others."
+            "0.0001 for fp32, atol 0.02 and rtol 0.01 for the others. Default: as the models compute, else fp32."
         ),
-    ] = PrecisionChoice.fp32,
+    ] = None,
     atol: Annotated[
         list[str] | None,
         typer.Option(help="Set the absolute tolerance: X, or OUTPUT:X for one output; repeat for more."),
@@ -252,19 +297,28 @@ def compare(
     rtol: Annotated[
         list[str] | None, typer.Option(help="Set the relative tolerance: X, or OUTPUT:X; repeat for more.")
     ] = None,
+    timeout: Timeout = None,
     junit: JunitFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
 ) -> None:
-    """Hold what a simulator or a device answered to what is right, output by output; NHWC is undone."""
-    with one_clear_error():
+    """Hold any model, or what a device answered, to what is right, output by output; NHWC is undone."""
+    with one_clear_error(), time_limit(timeout):
         from convert import comparison
         from convert.folder import check_file
 
         if junit is not None:
             check_file(junit, expected, got)
         found = comparison.compare(
-            expected, got, case=case, precision=precision.value, atol=atol or (), rtol=rtol or ()
+            expected,
+            got,
+            case=case,
+            on=on or (),
+            names=names or (),
+            runtime=runtime and runtime.value,
+            precision=precision.value if precision else None,
+            atol=atol or (),
+            rtol=rtol or (),
         )
         _write_junit(found.checks, junit)
         for note in found.notes:
@@ -304,6 +358,38 @@ def _write_junit(checks: "list[Check]", path: Path | None) -> None:
 
     with replaced(path) as partial:
         partial.write_text(report.junit(checks), encoding="utf-8")
+
+
+def _check_page(path: Path | None, *sources: Path) -> None:
+    """UserError, before anything is computed, where no page can be made or none can be there."""
+    if path is None:
+        return
+    from convert.folder import check_file
+    from validators import page
+
+    if reason := page.missing():
+        raise UserError(f"--html: {reason}")
+    check_file(path, *sources)
+
+
+def _write_page(
+    path: Path | None, checks: "list[Check]", folder: Path, step: "Step", warnings: Sequence[str] = ()
+) -> None:
+    """The page of a made folder."""
+    if path is None:
+        return
+    from convert.evidence import gather
+    from convert.folder import replaced
+    from validators import page
+
+    evidence = gather(folder, checks, step)
+    with step("page"), replaced(path) as partial:
+        partial.write_text(page.write(checks, evidence, _command(), warnings), encoding="utf-8")
+
+
+def _command() -> str:
+    """What was typed."""
+    return shlex.join(["convert", *sys.argv[1:]])
 
 
 def _report(checks: "list[Check]", as_json: bool, verbose: bool, **more: Any) -> None:

@@ -76,8 +76,9 @@ def check_in(
         checks = worker.call(
             target.check_file, path, artifact, tensor, outputs, returns=list[Check], raises=(UserError,)
         )
-    except WorkerError as error:
-        fault = f"what reads it {error}"
+    except (WorkerError, UserError) as error:
+        # What is wrong with one file says nothing of the others.
+        fault = str(error) if isinstance(error, UserError) else f"what reads it {error}"
         checks = [Check(path.name, "", artifact.precision, "", "", "file", "failed", fault)]
     refused = ""
     if target.code and not all(check.status == "passed" for check in checks):
