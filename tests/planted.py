@@ -112,7 +112,7 @@ def _onnx_fits(node: onnx.NodeProto, trace: Trace, fault: str) -> bool:
         case "stale constant" | "fused norm":
             return _is_weight(held, node)
         case "swapped outputs":
-            return node.output[0] in trace.outputs[:2]
+            return len(trace.outputs) > 1 and node.output[0] == trace.outputs[0]
         case "wrong default":
             counted = kind == "AveragePool" and has.get("count_include_pad") == 1 and any(has.get("pads", []))
             return counted or kind == "HardSwish" or (kind == "LeakyRelu" and abs(has["alpha"] - 0.01) > 1e-3)
@@ -308,7 +308,6 @@ class Program:
         place = next(number for number, one in enumerate(self.operations) if one is op or one == op)
         self.operations.insert(place, made)
         op = self.operations[place + 1]
-        op.inputs[key].arguments.clear() if hasattr(op.inputs[key].arguments, "clear") else None
         del op.inputs[key].arguments[:]
         op.inputs[key].arguments.add(name=name)
 
@@ -358,7 +357,7 @@ def _coreml_fits(program: Program, op: Any, trace: Trace, fault: str) -> bool:
             fits = kind in ("conv", "linear", "matmul") and weight is not None and weight.ndim > 1 and weight.size > 8
             return fits and (fault != "transposed weight" or min(weight.shape[:2]) > 1)
         case "swapped outputs":
-            return place in trace.outputs[:2]
+            return len(trace.outputs) > 1 and place == trace.outputs[0]
         case "wrong default":
             alpha = program.fixed(program.given(op, "alpha"))
             counted = kind == "avg_pool" and any(pads)
@@ -368,7 +367,7 @@ def _coreml_fits(program: Program, op: Any, trace: Trace, fault: str) -> bool:
                 or (kind == "leaky_relu" and alpha is not None and abs(alpha[0] - 0.01) > 1e-3)
             )
         case "float16 overflow":
-            return kind in ("conv", "linear", "matmul", "relu", "mul") and gives.dtype == np.float32
+            return kind in ("conv", "linear", "matmul", "relu", "mul") and _is_float32(op)
         case "dilated convolution":
             return kind == "conv" and weight is not None and any(pads) and max(weight.shape[2:]) > 1
         case "ceil mode":
@@ -382,6 +381,11 @@ def _coreml_fits(program: Program, op: Any, trace: Trace, fault: str) -> bool:
         case "asymmetric pad":
             return kind == "conv" and any(pads)
     raise ValueError(fault)
+
+
+def _is_float32(op: Any) -> bool:
+    """Whether the program declares it so."""
+    return bool(op.outputs[0].type.tensorType.dataType == MIL_pb2.DataType.FLOAT32)
 
 
 def _coreml_changed(program: Program, op: Any, trace: Trace, fault: str) -> tuple[str, ...]:
@@ -429,10 +433,18 @@ def _coreml_changed(program: Program, op: Any, trace: Trace, fault: str) -> tupl
             program.set(op, "dilations", np.array(dilations, np.int32))
             program.set(program.find(place), "pad", np.array(pads, np.int32))
         case "ceil mode":
+            strides = program.fixed(program.given(op, "strides"))
+            seen = trace.values[program.given(op, "x")].shape[2:]
+            kernels = program.fixed(program.given(op, "kernel_sizes"))
+            for axis, (size, kernel, stride) in enumerate(zip(seen, kernels, strides, strict=True)):
+                declared = op.outputs[0].type.tensorType.dimensions[2 + axis]
+                if declared.HasField("constant"):
+                    declared.constant.size = -(-(size - kernel) // stride) + 1
             program.set(op, "ceil_mode", True)
         case "align corners":
             if kind == "upsample_bilinear":
                 program.set(op, "align_corners", True)
+                program.set(program.find(place), "half_pixel_centers", False)
             else:
                 program.set(op, "sampling_mode", "STRICT_ALIGN_CORNERS")
         case "asymmetric pad":
@@ -524,9 +536,6 @@ def _value(value: Any) -> Any:
     for size in array.shape:
         kind.dimensions.add().constant.size = size
     return made
-
-
-Planter = Callable[..., tuple[Any, tuple[str, ...]]]
 
 
 def cases(places: Callable[[str], list[str]]) -> Iterator[tuple[str, str, str]]:

@@ -72,7 +72,7 @@ def _as_laid(e: np.ndarray, a: np.ndarray, limit: float) -> bool:
     """Whether one is the other as it lies, or laid as the other format wants it."""
     flat, tolerance = a.reshape(-1), _tolerance(e, limit)
     return within(e.reshape(-1), flat, tolerance) or (
-        e.ndim == a.ndim == 2 and e.shape == a.shape[::-1] and within(e.T.reshape(-1), flat, tolerance)
+        e.ndim == a.ndim == 2 and e.shape != a.shape == e.shape[::-1] and within(e.T.reshape(-1), flat, tolerance)
     )
 
 
@@ -82,6 +82,8 @@ def _reordered(one: str, e: np.ndarray, other: str, a: np.ndarray, limit: float)
         return f"its constant {other!r} {order}"
     if within(np.sort(e, axis=None), np.sort(a, axis=None), tolerance):
         return f"its constant {other!r} holds the numbers of {one!r} in another order: transposed?"
+    if within(e.reshape(-1), a.reshape(-1), _ROUNDED):
+        return f"its constant {other!r} is {one!r} rounded to float16"
     apart = int(np.count_nonzero(np.abs(e.reshape(-1) - a.reshape(-1)) > tolerance.atol))
     return f"its constant {other!r} has other numbers than {one!r}, {apart} of {e.size}: a stale weight?"
 

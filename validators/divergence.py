@@ -15,6 +15,7 @@ import numpy as np
 from validators.clues import clues
 from validators.partners import Partner, Value, difference, in_slices, pair, partners, values
 from validators.traces import Op, Trace
+from validators.traces.kinds import alike, kind_of
 
 __all__ = [
     "LIMITS",
@@ -46,35 +47,6 @@ _PLAIN = frozenset(
     {"log", "sqrt", "rsqrt", "exp", "erf", "tanh", "sigmoid", "relu", "softplus", "square", "abs", "neg"}
 )
 _COPIES = frozenset({"cast", "identity", "dropout", "contiguous", "clone", "alias", "tocopy", "to", "detach"})
-
-# What different formats call the same.
-_KINDS = {
-    "convolution": "conv",
-    "conv1d": "conv",
-    "conv2d": "conv",
-    "gemm": "matmul",
-    "linear": "matmul",
-    "addmm": "matmul",
-    "mm": "matmul",
-    "bmm": "matmul",
-    "batchnormalization": "batchnorm",
-    "nativebatchnormlegitnotraining": "batchnorm",
-    "layernormalization": "layernorm",
-    "nativelayernorm": "layernorm",
-    "instancenormalization": "instancenorm",
-    "averagepool": "avgpool",
-    "avgpool1d": "avgpool",
-    "avgpool2d": "avgpool",
-    "maxpool2d": "maxpool",
-    "permute": "transpose",
-    "globalaveragepool": "reducemean",
-    "mean": "reducemean",
-    "realdiv": "div",
-    "upsamplebilinear": "resize",
-    "resizebilinear": "resize",
-    "constantpadnd": "pad",
-    "reflectionpad1d": "pad",
-}
 
 
 @dataclass(frozen=True)
@@ -174,6 +146,8 @@ def diverged(
     wrong = [one for one in pairs if not one.agrees]
     if not wrong:
         return found
+    # Where an output may be less far off than what lies in between, so may all that leads to it.
+    sides.narrow(min(limit, *(one.error / 2 for one in wrong)))
     culprit, hints = _swapped(sides, wrong) or (sides.culprit({one.b for one in wrong}), ())
     if culprit is None:
         # The graph gives what it was fed.
@@ -183,7 +157,7 @@ def diverged(
         found,
         culprit=culprit,
         opposite=opposite,
-        hints=(*hints, *clues(a, b, opposite, culprit, limit)),
+        hints=(*hints, *clues(a, b, opposite, culprit, sides.limit)),
         ours=tuple(sides.around_a(opposite)) if opposite else (),
         theirs=tuple(sides.around_b(culprit)),
     )
@@ -266,8 +240,14 @@ class _Sides:
         self._ours, self._theirs = values(a), values(b)
         self.partners = partners(self._ours, self._theirs)
         self.errors = {name: one.error for name, one in self.partners.items() if one.factor == 1}
-        self.same = {name for name, error in self.errors.items() if error <= limit}
+        self.same: set[str] = set()
+        self.narrow(limit)
         self.producers_a, self.producers_b = ({name: op for op in t.ops for name in op.outputs} for t in (a, b))
+
+    def narrow(self, limit: float) -> None:
+        """Hold values to another limit from now on."""
+        self.limit = limit
+        self.same = {name for name, error in self.errors.items() if error <= limit}
 
     @cached_property
     def consumers_a(self) -> dict[str, list[Op]]:
@@ -334,39 +314,47 @@ class _Sides:
         A logarithm and its like have nothing that could be wrong. They show what is wrong with small numbers beside
         large ones, and behind them errors are looked at slice by slice.
         """
-        errors, floor, most = self._whole, self.limit * _FLOOR, 0.0
         opposite = self.opposite(op)
-        if kind_of(op) in _PLAIN and opposite is not None and alike(opposite, op):
-            errors = self._in_slices
-            if all(errors(name) <= self.limit for name in self._judging(op)):
-                return op
-        else:
-            most = self._jump(op, floor, errors)
+        plain = kind_of(op) in _PLAIN and opposite is not None and alike(opposite, op)
+        own = self._in_slices if plain else self._whole
+        errors = self._inherited(own)
+        floor = self.limit * _FLOOR
+
+        def incoming(one: Op) -> float:
+            return max((errors.get(name, 0.0) for name in one.inputs), default=0.0)
+
+        if plain and incoming(op) <= self.limit:
+            return op
+        outgoing = [own(name) for name in op.outputs]
+        most = 0.0 if plain else max(1.0 if error is None else error for error in outgoing) / max(incoming(op), floor)
         best = here = op
-        while True:
-            worst = max(self._judging(here), key=errors, default=None)
-            if worst is None or errors(worst) <= floor or worst not in self.producers_b:
-                return best
+        while (most_wrong := incoming(here)) > floor:
+            worst = next(name for name in here.inputs if errors.get(name) == most_wrong)
+            if worst not in self.producers_b:
+                break
             here = self.producers_b[worst]
-            if (jump := self._jump(here, floor, errors)) > most:
+            if (jump := most_wrong / max(incoming(here), floor)) > most:
                 best, most = here, jump
+        return best
 
-    def _judging(self, op: Op) -> list[str]:
-        """What an op takes that could have a partner."""
-        return [name for name in op.inputs if name in self._theirs and self._theirs[name].telling]
+    def _inherited(self, own: Callable[[str], float | None]) -> dict[str, float]:
+        """The error of each value of B; where it has no partner, that of what it was made of."""
+        errors = {name: own(name) or 0.0 for name in self.b.values if name not in self.producers_b}
+        for op in self.b.ops:
+            handed = max((errors.get(name, 0.0) for name in op.inputs), default=0.0)
+            for name in op.outputs:
+                error = own(name)
+                errors[name] = handed if error is None else error
+        return errors
 
-    def _jump(self, op: Op, floor: float, errors: Callable[[str], float]) -> float:
-        incoming = max(map(errors, self._judging(op)), default=0.0)
-        return max(map(errors, op.outputs), default=1.0) / max(incoming, floor)
+    def _whole(self, name: str) -> float | None:
+        return self.partners[name].error if name in self.partners else None
 
-    def _whole(self, name: str) -> float:
-        return self.errors.get(name, 1.0)
-
-    def _in_slices(self, name: str) -> float:
+    def _in_slices(self, name: str) -> float | None:
         """The greatest error of a value, each slice along each axis beside the greatest magnitude in it."""
         partner = self.partners.get(name)
         if partner is None or partner.factor != 1:
-            return 1.0
+            return None
         return in_slices(self._ours[partner.a], self._theirs[name])
 
     def _moved(self, op: Op) -> Op:
@@ -439,17 +427,6 @@ class _Sides:
     def _seen_a(self, name: str) -> Array:
         partner = next((one for one in self.partners.values() if one.a == name), None)
         return _array(self.a, name, partner, partner.b if partner else None)
-
-
-def kind_of(op: Op) -> str:
-    """What all formats call it: `Conv`, `conv` and `aten.conv2d.default` are one kind."""
-    kind = op.kind.lower().removeprefix("aten.").split(".")[0].replace("_", "")
-    return _KINDS.get(kind, kind)
-
-
-def alike(one: Op, other: Op) -> bool:
-    """Whether two ops, of any formats, are of one kind."""
-    return kind_of(one) == kind_of(other)
 
 
 def _consumers(trace: Trace) -> dict[str, list[Op]]:

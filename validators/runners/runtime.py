@@ -88,8 +88,8 @@ class Runtime:
 
     `opener` is "module:function", a path to a Runner, imported in the worker that runs it. `needs` are heavy modules
     that it imports. `absent()` says why the runtime cannot run here, or None. `runs` tells artifacts of the format, by
-    their file's name, that it is for. `tracer` is "module:function" too, a path and inputs to a Trace, where the runtime
-    shows its intermediate values; `unrounded` says that it computes in float32 whatever types a file declares.
+    their file's name, that it is for. `tracer` is "module:function" too, a path and inputs to a Trace, where the
+    runtime shows its intermediate values; `unrounded` says that it computes in float32 whatever a file declares.
     """
 
     name: str

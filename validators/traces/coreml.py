@@ -12,7 +12,7 @@ from validators.runners.runner import RunnerError
 from validators.traces.trace import Op, Trace, told, unreached
 
 with quiet("coremltools"):
-    from coremltools.converters.mil.mil import Operation, Var
+    from coremltools.converters.mil.mil import Operation, Var, types
 
     from validators.coreml import CoreMLError, CoreMLModel
     from validators.coreml.interpreter import Step
@@ -47,8 +47,8 @@ def _trace(path: Path, inputs: Mapping[str, np.ndarray], precision: Precision) -
                 values[output.var.name] = to_numpy(result, "fp32" if half else output.type.dtype)
         for role, value in step.fixed.items():
             for var, one in _paired(step.op.inputs.get(role), value):
-                if isinstance(one, Tensor):
-                    constants.setdefault(var.name, one.numpy())
+                if isinstance(one, Tensor) and var.name not in constants:
+                    constants[var.name] = to_numpy(one, types.builtin_to_string(var.dtype))
         ops.append(_op(step))
 
     try:
