@@ -35,7 +35,7 @@ def verify(folder: Path, step: Step, *, run_code: bool = False) -> list[Check]:
     for name, artifact in manifest.artifacts.items():
         with step(name):
             tensor, outputs = manifest.fed_by(artifact.input)
-            own = cases if tensor == manifest.input else fed(cases, tensor)
+            own = cases if tensor == manifest.input or tensor.stream else fed(cases, tensor)
             target = named(artifact.format)
             checks += check_artifact(target, folder / name, artifact, tensor, outputs, own, run_code=run_code)
     return checks
@@ -90,7 +90,7 @@ def check_in(
             checks.append(replace(unseen, message=reason))
             continue
         try:
-            runner = runtime.open(path, worker)
+            runner = runtime.open(path, worker, tensor)
         except RunnerError as error:
             checks.append(replace(unseen, status="failed", message=str(error)))
             continue

@@ -122,6 +122,7 @@ TARGET = Target(
     options=(PRECISION, SECONDS),
     refuse=refuse_seconds,
     remarks=remarks,
+    streaming="x",
     bounded=True,
     remedies=remedies,
 )

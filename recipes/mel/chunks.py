@@ -1,0 +1,71 @@
+"""The front end of chunks: what of a sound a state has to hold, and what the host does at its ends."""
+
+from dataclasses import replace
+
+from recipes.base.errors import UserError
+from recipes.base.spec import Input, Stream
+from recipes.mel.spec import Numbers, Variant
+
+
+def fed_chunks(variant: Variant, frames: int) -> Variant:
+    """The variant that is fed chunks of so many hops. Raises UserError for what frames alone do not tell."""
+    numbers = variant.front_end
+    _refuse(variant, frames)
+    front, back = numbers.beyond
+    of_whole = numbers.pre_emphasis_start != "frame"
+    dropped = numbers.pre_emphasis_start == "dropped"
+    unread = numbers.unread + numbers.hop_length * numbers.drop_last_frame
+    # From the middle of a window to its end; what else has to come before a frame counts; and the chunk's other frames.
+    latency = numbers.taps - numbers.taps // 2 + dropped + max(0, unread - back) + (frames - 1) * numbers.hop_length
+    stream = Stream(
+        frames=frames,
+        hop=numbers.hop_length,
+        window=numbers.taps,
+        padding=numbers.centre,
+        front=front,
+        back=back,
+        skipped=numbers.skipped,
+        unread=unread,
+        emphasis=numbers.pre_emphasis if of_whole else 0,
+        first_dropped=dropped,
+        least=numbers.least_samples,
+        latency=latency,
+    )
+    fed = Input(
+        name="chunk",
+        axes=("batch", stream.chunk),
+        description=f"{frames} {'hop' if frames == 1 else 'hops'} of sound at {variant.sample_rate} Hz, full scale is 1",
+        stream=stream,
+    )
+    return replace(variant, input=fed)
+
+
+def _refuse(variant: Variant, frames: int) -> None:
+    numbers = variant.front_end
+    of_clip = [
+        f"{name}: {value:g}" if isinstance(value, float) else f"{name}: {value}"
+        for name, value in (("top_db", numbers.top_db), ("ref", numbers.ref))
+        if (value if name == "top_db" else value == "max")
+    ]
+    if of_clip:
+        raise UserError(
+            f"--streaming: {variant.name} has {' and '.join(of_clip)}, which is of the whole clip's greatest, and no "
+            "chunk knows that; set another, or leave --streaming out"
+        )
+    if numbers.hop_length >= numbers.taps:
+        raise UserError(
+            f"--streaming: frames of {variant.name} are {numbers.taps} samples every {numbers.hop_length} and share "
+            "none, so that there is no state; leave --streaming out, and feed model.onnx one hop at a time"
+        )
+    if frames * numbers.hop_length > variant.input.most:
+        seconds = variant.input.most / variant.sample_rate
+        raise UserError(f"--streaming {frames}: a chunk of so many hops is over {seconds:g} s; choose fewer")
+
+
+def of_blocks(variant: Variant) -> Variant:
+    """The same of a state with the chunk behind it: all frames that are whole in it, of sound as the host feeds it."""
+    numbers = variant.front_end
+    of_frame = {} if numbers.pre_emphasis_start == "frame" else {"pre_emphasis": 0, "pre_emphasis_start": "zero"}
+    block = replace(numbers, centre="none", frame="window", drop_last_frame=False, **of_frame)
+    assert isinstance(block, Numbers)
+    return replace(variant, front_end=block)
