@@ -82,7 +82,8 @@ class Stream:
     hop), is what the next frames need of samples that were fed before, and at first so many samples themselves. What is
     fed is the sound, x[i] - emphasis * x[i - 1] where that is not 0, before the first sample zero or, with
     `first_dropped`, nothing; then `front` samples before and `back` behind it as `padding` says, or less its first
-    `skipped`. A frame counts once `unread` samples behind its window have come, of which `back` may be some. The sound
+    `skipped`; then, where it is `levelled`, less the mean of the first window, in steps; and where it is
+    `led`, with its first sample once more in front. A frame counts once `unread` samples behind its window have come, of which `back` may be some. The sound
     has to have `least` samples. `latency`: from the middle of its window a frame is given after so many at most.
     `recipes/base/streaming.py` does all that.
     """
@@ -100,6 +101,8 @@ class Stream:
     unread: _Samples
     emphasis: Annotated[float, Field(ge=0, lt=1)]
     first_dropped: bool
+    levelled: bool
+    led: bool
     least: _Samples
     latency: _Samples
 

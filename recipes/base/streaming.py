@@ -17,6 +17,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+# Steps of full scale 1, in which the level of a sound is taken off it.
+LEVELS = 1024
+
 
 class Stream:
     """A sound from its first sample on, (samples,) or (batch, samples) float32 at the model's rate, full scale 1.
@@ -36,6 +39,7 @@ class Stream:
         if not numbers["first_dropped"]:
             self.before = np.zeros((batch, 1), np.float32)
         self.state: np.ndarray | None = None
+        self.level: np.ndarray | None = None
 
     def feed(self, samples: np.ndarray) -> list[np.ndarray]:
         """The frames that these samples complete, (batch, n_mels, frames) each; often none."""
@@ -56,6 +60,7 @@ class Stream:
             if self.waiting.shape[1] <= max(n["front"] if n["padding"] == "reflect" else 0, n["skipped"]):
                 return []
             self.waiting = _padded(self.waiting, n["front"], 0, n["padding"])[:, n["skipped"] :]
+            self.waiting = np.concatenate([self.waiting[:, : n["led"]], self.waiting], axis=1)
             self.begun = True
         return self._frames(self.waiting.shape[1] - max(0, n["unread"] - n["back"]))
 
@@ -64,7 +69,7 @@ class Stream:
         n = self.numbers
         if self.heard < n["least"]:
             raise ValueError(f"the sound has {self.heard} samples; {n['least']} are the fewest that have a frame")
-        samples = n["front"] - n["skipped"] + self.heard - n["first_dropped"] + n["back"] - n["unread"]
+        samples = n["led"] + n["front"] - n["skipped"] + self.heard - n["first_dropped"] + n["back"] - n["unread"]
         frames = (samples - n["window"]) // n["hop"] + 1
         calls = -(-(frames - self.given) // n["frames"])
         wanted = calls * self.chunk + (self.size if self.state is None else 0)
@@ -92,15 +97,21 @@ class Stream:
         if self.state is None:
             if ready < self.size + self.chunk:
                 return found
-            self.state, start = np.ascontiguousarray(self.waiting[:, : self.size]), self.size
+            self.state, start = self._fed(0, self.size), self.size
         while start + self.chunk <= ready:
-            chunk = np.ascontiguousarray(self.waiting[:, start : start + self.chunk])
-            melspec, self.state = self.run(chunk, self.state)
+            melspec, self.state = self.run(self._fed(start, start + self.chunk), self.state)
             start += self.chunk
             self.given += melspec.shape[2]
             found.append(melspec)
         self.waiting = self.waiting[:, start:]
         return found
+
+    def _fed(self, start: int, stop: int) -> np.ndarray:
+        """Waiting samples, less the sound's level."""
+        if self.level is None:
+            mean = self.waiting[:, self.numbers["led"] : self.numbers["window"]].mean(axis=1, keepdims=True)
+            self.level = np.round(mean * LEVELS) / LEVELS if self.numbers["levelled"] else 0 * mean
+        return np.ascontiguousarray(self.waiting[:, start:stop] - self.level)
 
 
 def _padded(sound: np.ndarray, front: int, back: int, padding: str) -> np.ndarray:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from recipes.base.errors import UserError
 from recipes.base.spec import Input, Stream
+from recipes.mel import constants
 from recipes.mel.spec import Numbers, Variant
 
 
@@ -14,13 +15,15 @@ def fed_chunks(variant: Variant, frames: int) -> Variant:
     front, back = numbers.beyond
     of_whole = numbers.pre_emphasis_start != "frame"
     dropped = numbers.pre_emphasis_start == "dropped"
+    # What a frame's first sample loses by emphasis it is given back, rounded: both need the one before.
+    led = numbers.pre_emphasis > 0 and not of_whole and bool(constants.window(numbers)[0])
     unread = numbers.unread + numbers.hop_length * numbers.drop_last_frame
     # From the middle of a window to its end; what else has to come before a frame counts; and the chunk's other frames.
     latency = numbers.taps - numbers.taps // 2 + dropped + max(0, unread - back) + (frames - 1) * numbers.hop_length
     stream = Stream(
         frames=frames,
         hop=numbers.hop_length,
-        window=numbers.taps,
+        window=numbers.taps + led,
         padding=numbers.centre,
         front=front,
         back=back,
@@ -28,6 +31,8 @@ def fed_chunks(variant: Variant, frames: int) -> Variant:
         unread=unread,
         emphasis=numbers.pre_emphasis if of_whole else 0,
         first_dropped=dropped,
+        levelled=numbers.remove_dc,
+        led=led,
         least=numbers.least_samples,
         latency=latency,
     )

@@ -34,7 +34,8 @@ def doubts(variant: spec.Variant) -> Iterator[str]:
 
 def streaming(variant: spec.Variant, frames: int) -> tuple[spec.Variant, nn.Module]:
     assert isinstance(variant, Variant)
-    return chunks.fed_chunks(variant, frames), Model(chunks.of_blocks(variant)).eval()
+    fed = chunks.fed_chunks(variant, frames)
+    return fed, Model(chunks.of_blocks(variant), fed.input.stream).eval()
 
 
 RECIPE = Recipe(family="mel", build=build, front_end=front_end, doubts=doubts, streaming=streaming)
