@@ -87,7 +87,9 @@ def _write_labels(path: Path, classes: Sequence[Label]) -> None:
 def _write_streaming(folder: Path, stream: Stream | None) -> None:
     """What the host of a streaming file does, as a program and its numbers."""
     assert stream is not None
-    numbers = json.dumps(asdict(stream), indent=1) + "\n"
+    numbers = (
+        json.dumps({name: value for name, value in asdict(stream).items() if name != "tolerance"}, indent=1) + "\n"
+    )
     (folder / "streaming.json").write_text(numbers, encoding="utf-8")
     program = resources.files("recipes.base").joinpath("streaming.py").read_text(encoding="utf-8")
     (folder / "streaming.py").write_text(program, encoding="utf-8")

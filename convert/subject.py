@@ -41,6 +41,9 @@ from validators.runners.pytorch import answers
 from validators.runners.runner import Arrays
 from validators.values import Case, fed
 
+# Begins the names of the files that are fed sound as it is.
+WHOLE = "model"
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -221,7 +224,7 @@ def branches(subject: Subject, folder: Path, versions: dict[str, str]) -> Iterat
         facts=subject.facts,
         cases=reference.read(folder).cases,
         sweep=_sweep(model, variant, kept),
-        stem="model",
+        stem=WHOLE,
         size=lambda samples: samples,
         recordings={
             name: sound.reshape(variant.input.shape(1, len(sound))) for name, sound in subject.recordings.items()

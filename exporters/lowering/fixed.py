@@ -73,7 +73,9 @@ def at_length(module: _Module, *shapes: tuple[int, ...]) -> _Module:
     return fixed
 
 
-def _samples(module: nn.Module, layers: dict[str, FactorisedBands], shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
+def _samples(
+    module: nn.Module, layers: dict[str, FactorisedBands], shapes: Sequence[tuple[int, ...]]
+) -> dict[str, int]:
     """How many samples each of these layers is fed."""
     found: dict[str, int] = {}
 

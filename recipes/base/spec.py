@@ -74,18 +74,31 @@ Axes = tuple[Name | Annotated[int, Field(gt=0)], ...]
 _Samples = Annotated[int, Field(ge=0, le=2**20)]
 
 
+@dataclass(frozen=True, config=STRICT)
+class Tolerance:
+    """|actual - expected| <= atol + rtol * |expected|, element by element, and why that much is allowed."""
+
+    atol: NotNegative
+    rtol: NotNegative
+    reason: Annotated[str, Field(min_length=10)]
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Stream:
-    """How sound is fed in chunks, each with the `state` that the one before gave as `next_state`.
+    """How sound is fed in chunks, each with the `state` that the one before gave as `next_state`; lengths in samples.
 
-    A chunk is `frames` hops of samples and gives as many frames, each a `window` long; the state, (batch, window -
-    hop), is what the next frames need of samples that were fed before, and at first so many samples themselves. What is
-    fed is the sound, x[i] - emphasis * x[i - 1] where that is not 0, before the first sample zero or, with
-    `first_dropped`, nothing; then `front` samples before and `back` behind it as `padding` says, or less its first
-    `skipped`; then, where it is `levelled`, less the mean of the first window, in steps; and where it is
-    `led`, with its first sample once more in front. A frame counts once `unread` samples behind its window have come, of which `back` may be some. The sound
-    has to have `least` samples. `latency`: from the middle of its window a frame is given after so many at most.
-    `recipes/base/streaming.py` does all that.
+    A chunk is `frames` hops of samples and gives as many frames, each a `window` long. The state, (batch, window - hop),
+    is what the next frames read of samples that were fed before; at first, it is as many samples from the beginning.
+
+    What is fed is the sound x, and where `emphasis` is not 0, x[i] - emphasis * x[i - 1]: before the first sample is
+    zero, or it is dropped (`first_dropped`). Then `front` samples are put before it and `back` behind it, as `padding`
+    says, or its first `skipped` are left out. Where it is `levelled`, the mean of the first window is taken off, in
+    steps; where it is `led`, its first sample comes twice. A frame counts once `unread` samples behind its window have
+    come, those of `back` among them. A sound has at least `least` samples, or no frame. After `latency` samples from
+    the middle of its window a frame is given, at most. `recipes/base/streaming.py` does all that.
+
+    Frames are those that the whole file gives in the same runtime, to within `tolerance`, whose atol is a part of the
+    sound's greatest.
     """
 
     # A plain `state` is a word of Core ML's own language, and no name in it.
@@ -105,6 +118,7 @@ class Stream:
     led: bool
     least: _Samples
     latency: _Samples
+    tolerance: Tolerance
 
     def __post_init__(self) -> None:
         if self.window <= self.hop:
@@ -188,15 +202,6 @@ class Input:
             found[self.stream.state] = "What the chunk before gave as the next state; at first the sound's beginning"
             found[self.stream.next_state] = "To be fed with the next chunk"
         return found
-
-
-@dataclass(frozen=True, config=STRICT)
-class Tolerance:
-    """|actual - expected| <= atol + rtol * |expected|, element by element, and why that much is allowed."""
-
-    atol: NotNegative
-    rtol: NotNegative
-    reason: Annotated[str, Field(min_length=10)]
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from recipes.base.errors import UserError
 from recipes.base.spec import Input, Stream
 from recipes.mel import constants
-from recipes.mel.spec import Numbers, Variant
+from recipes.mel.spec import Variant
 
 
 def fed_chunks(variant: Variant, frames: int) -> Variant:
@@ -35,11 +35,13 @@ def fed_chunks(variant: Variant, frames: int) -> Variant:
         led=led,
         least=numbers.least_samples,
         latency=latency,
+        tolerance=variant.streaming,
     )
+    hops = "A hop" if frames == 1 else f"{frames} hops"
     fed = Input(
         name="chunk",
         axes=("batch", stream.chunk),
-        description=f"{frames} {'hop' if frames == 1 else 'hops'} of sound at {variant.sample_rate} Hz, full scale is 1",
+        description=f"{hops} of mono sound at {variant.sample_rate} Hz, full scale is 1",
         stream=stream,
     )
     return replace(variant, input=fed)
@@ -47,15 +49,12 @@ def fed_chunks(variant: Variant, frames: int) -> Variant:
 
 def _refuse(variant: Variant, frames: int) -> None:
     numbers = variant.front_end
-    of_clip = [
-        f"{name}: {value:g}" if isinstance(value, float) else f"{name}: {value}"
-        for name, value in (("top_db", numbers.top_db), ("ref", numbers.ref))
-        if (value if name == "top_db" else value == "max")
-    ]
+    of_clip = [f"top_db {numbers.top_db:g}"] if numbers.top_db else []
+    of_clip += ["ref max"] if numbers.ref == "max" else []
     if of_clip:
         raise UserError(
-            f"--streaming: {variant.name} has {' and '.join(of_clip)}, which is of the whole clip's greatest, and no "
-            "chunk knows that; set another, or leave --streaming out"
+            f"--streaming: {variant.name} has {' and '.join(of_clip)}: that goes by the whole clip's greatest, which no "
+            "chunk knows; set it otherwise (top_db=null, ref=1), or leave --streaming out"
         )
     if numbers.hop_length >= numbers.taps:
         raise UserError(
@@ -70,7 +69,7 @@ def _refuse(variant: Variant, frames: int) -> None:
 def of_blocks(variant: Variant) -> Variant:
     """The same of a state with the chunk behind it: all frames that are whole in it, of sound as the host feeds it."""
     numbers = variant.front_end
-    of_frame = {} if numbers.pre_emphasis_start == "frame" else {"pre_emphasis": 0, "pre_emphasis_start": "zero"}
-    block = replace(numbers, centre="none", frame="window", drop_last_frame=False, **of_frame)
-    assert isinstance(block, Numbers)
+    block = replace(numbers, centre="none", frame="window", drop_last_frame=False)
+    if numbers.pre_emphasis_start != "frame":
+        block = replace(block, pre_emphasis=0, pre_emphasis_start="zero")
     return replace(variant, front_end=block)
