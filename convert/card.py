@@ -89,12 +89,13 @@ def _artifact(name: str, artifact: Artifact, manifest: Manifest) -> str:
 
 def _stream(stream: Stream, sample_rate: int) -> str:
     """How chunks are fed, and how late frames are."""
+    frames = "one frame" if stream.frames == 1 else f"{stream.frames} frames"
     return (
-        f"A call also takes `{stream.state}` (batch, {stream.size}) and gives `{stream.next_state}`, which the next "
-        f"one takes, and {stream.frames} {'frame' if stream.frames == 1 else 'frames'}. `frontend/streaming.py` cuts sound "
-        "into chunks, and knows the first state, what is put before and behind the sound, and which frames count: all "
-        f"of them together are those of the whole sound. Latency: {1000 * stream.latency / sample_rate:.4g} ms at most "
-        "from the middle of a frame's window until it is given."
+        f"A call also takes `{stream.state}` (batch, {stream.size}), and gives {frames} and the `{stream.next_state}` "
+        "that the next call takes. `frontend/streaming.py` cuts sound into chunks, and knows the first state, what is "
+        "put before and behind the sound, and which frames count: all of them together are those of the whole sound. "
+        f"Latency: {1000 * stream.latency / sample_rate:.4g} ms at most from the middle of a frame's window until it "
+        "is given."
     )
 
 

@@ -87,8 +87,8 @@ class Tolerance:
 class Stream:
     """How sound is fed in chunks, each with the `state` that the one before gave as `next_state`; lengths in samples.
 
-    A chunk is `frames` hops of samples and gives as many frames, each a `window` long. The state, (batch, window - hop),
-    is what the next frames read of samples that were fed before; at first, it is as many samples from the beginning.
+    A chunk is `frames` hops of samples and gives as many frames, each a `window` long. The state, (batch, window -
+    hop), is what the next frames read of samples that were fed before; at first, as many samples from the beginning.
 
     What is fed is the sound x, and where `emphasis` is not 0, x[i] - emphasis * x[i - 1]: before the first sample is
     zero, or it is dropped (`first_dropped`). Then `front` samples are put before it and `back` behind it, as `padding`

@@ -59,7 +59,7 @@ class Stream:
             # As many have to be there as are reflected, or left out.
             if self.waiting.shape[1] <= max(n["front"] if n["padding"] == "reflect" else 0, n["skipped"]):
                 return []
-            self.waiting = _padded(self.waiting, n["front"], 0, n["padding"])[:, n["skipped"] :]
+            self.waiting = self._padded(self.waiting, n["front"], 0)[:, n["skipped"] :]
             self.waiting = np.concatenate([self.waiting[:, : n["led"]], self.waiting], axis=1)
             self.begun = True
         return self._frames(self.waiting.shape[1] - max(0, n["unread"] - n["back"]))
@@ -67,13 +67,13 @@ class Stream:
     def finish(self) -> list[np.ndarray]:
         """The last frames, which read what is put behind the sound; as `feed` gives them."""
         n = self.numbers
-        if self.heard < n["least"]:
-            raise ValueError(f"the sound has {self.heard} samples; {n['least']} are the fewest that have a frame")
         samples = n["led"] + n["front"] - n["skipped"] + self.heard - n["first_dropped"] + n["back"] - n["unread"]
         frames = (samples - n["window"]) // n["hop"] + 1
+        if self.heard < n["least"] or frames < 1:
+            raise ValueError(f"the sound has {self.heard} samples; too few for a frame, which takes {n['least']}")
         calls = -(-(frames - self.given) // n["frames"])
         wanted = calls * self.chunk + (self.size if self.state is None else 0)
-        behind = _padded(self.last, 0, n["back"], n["padding"])[:, self.last.shape[1] :]
+        behind = self._padded(self.last, 0, n["back"])[:, self.last.shape[1] :]
         rest = np.concatenate([self.waiting, behind], axis=1)[:, :wanted]
         # Zeros fill the last chunk: no frame that counts reads them.
         self.waiting = np.pad(rest, ((0, 0), (0, wanted - rest.shape[1])))
@@ -89,6 +89,12 @@ class Stream:
         whole = np.concatenate([self.before, sound], axis=1)
         self.before = whole[:, -1:]
         return whole[:, 1:] - weight * whole[:, :-1]
+
+    def _padded(self, sound: np.ndarray, front: int, back: int) -> np.ndarray:
+        kind = self.numbers["padding"]
+        if kind == "none":
+            return sound
+        return np.pad(sound, ((0, 0), (front, back)), mode="edge" if kind == "replicate" else kind)
 
     def _frames(self, ready: int) -> list[np.ndarray]:
         """What so many of the waiting samples complete."""
@@ -112,10 +118,3 @@ class Stream:
             mean = self.waiting[:, self.numbers["led"] : self.numbers["window"]].mean(axis=1, keepdims=True)
             self.level = np.round(mean * LEVELS) / LEVELS if self.numbers["levelled"] else 0 * mean
         return np.ascontiguousarray(self.waiting[:, start:stop] - self.level)
-
-
-def _padded(sound: np.ndarray, front: int, back: int, padding: str) -> np.ndarray:
-    if not front and not back:
-        return sound
-    kind = "edge" if padding == "replicate" else padding
-    return np.pad(sound, ((0, 0), (front, back)), mode=kind)  # type: ignore[call-overload]

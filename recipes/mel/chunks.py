@@ -53,8 +53,8 @@ def _refuse(variant: Variant, frames: int) -> None:
     of_clip += ["ref max"] if numbers.ref == "max" else []
     if of_clip:
         raise UserError(
-            f"--streaming: {variant.name} has {' and '.join(of_clip)}: that goes by the whole clip's greatest, which no "
-            "chunk knows; set it otherwise (top_db=null, ref=1), or leave --streaming out"
+            f"--streaming: {variant.name} has {' and '.join(of_clip)}: that goes by the whole clip's greatest, which "
+            "no chunk knows; set it otherwise (top_db=null, ref=1), or leave --streaming out"
         )
     if numbers.hop_length >= numbers.taps:
         raise UserError(
