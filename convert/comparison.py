@@ -1,7 +1,7 @@
 """What `convert compare` does: two dumps of a model's answers, held to each other output by output."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from convert import manifest as manifests
@@ -12,6 +12,7 @@ from validators import dumps
 from validators.compare import compare_outputs
 from validators.dumps import Dump, Tensor, Tensors
 from validators.layout import Pair, explained, undone
+from validators.page import Answer, Held
 from validators.pairing import Match, cases, match, pair, squeezed
 from validators.reference.format import OutputPort
 from validators.results import Check
@@ -28,10 +29,11 @@ _SCHEMA = b"soundport.manifest/"
 
 @dataclass(frozen=True)
 class Found:
-    """The checks, and what was assumed or undone before comparing."""
+    """The checks, what was assumed or undone before comparing, and the arrays that were compared, case by case."""
 
     checks: list[Check]
     notes: list[str]
+    answers: list[Answer] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -66,24 +68,24 @@ def compare(
     checks = [check for name, e, g in chosen for check in _case(replace(blank, case=name), e, g, sides)]
     overridden = ", but for --atol and --rtol" if atol or rtol else ""
     said = [": ".join(filter(None, (c.output, c.message))) for c in checks if c.status == "passed" and c.message]
-    return Found(checks, [*dict.fromkeys(said), f"tolerances: {origin}{overridden}"])
+    return Found(checks, [*dict.fromkeys(said), f"tolerances: {origin}{overridden}"], sides.answers)
 
 
 def _tolerances(expected: Path, names: Sequence[str], precision: Precision) -> tuple[dict[str, Tolerance], str]:
     """By output, and where they are from: the manifest of the made folder that EXPECTED lies in, else the defaults."""
     default = DEFAULTS[precision]
     plain = f"atol {default.atol:g}, rtol {default.rtol:g}, the defaults of {precision}"
-    made = _made(expected)
-    own = {} if made is None else {output.name: output.tolerances[precision] for output in made[1].outputs}
+    found = made(expected)
+    own = {} if found is None else {output.name: output.tolerances[precision] for output in found[1].outputs}
     known = {name: own[name] for name in names if name in own}
     origin = plain
-    if made is not None and known:
+    if found is not None and known:
         rest = [name for name in names if name not in known]
-        origin = f"those of {made[0] / MANIFEST} for {precision}" + (f"; for {_some(rest)} {plain}" if rest else "")
+        origin = f"those of {found[0] / MANIFEST} for {precision}" + (f"; for {_some(rest)} {plain}" if rest else "")
     return {name: known.get(name, default) for name in names}, origin
 
 
-def _made(expected: Path) -> tuple[Path, Manifest] | None:
+def made(expected: Path) -> tuple[Path, Manifest] | None:
     """The folder made by `convert recipe` that this belongs to; other tools write a manifest.json too."""
     whole = expected.resolve()
     for folder in (whole, *whole.parents):
@@ -98,11 +100,12 @@ def _made(expected: Path) -> tuple[Path, Manifest] | None:
 
 @dataclass(frozen=True)
 class _Sides:
-    """What holds for all cases of two dumps."""
+    """What holds for all cases of two dumps; `answers` are added to while they are compared."""
 
     expected: Dump
     got: Dump
     tolerances: Mapping[str, Tolerance]
+    answers: list[Answer] = field(default_factory=list)
 
     @property
     def simulator(self) -> bool:
@@ -161,6 +164,8 @@ def _arrays(blank: Check, pairs: Mapping[str, Pair], done: Mapping[str, str], si
     """Shapes, values, and axes where a side says them; a dump's type of numbers says nothing of the model's."""
     ports = {port.name: port for port in (*sides.got.ports, *sides.expected.ports)}
     outputs = [_output(name, found, ports.get(name)) for name, found in pairs.items()]
+    held = tuple(_held(output, pairs[output.name], sides.tolerances[output.name]) for output in outputs)
+    sides.answers.append(Answer(blank.artifact, blank.runtime, blank.precision, blank.case, tuple(filter(None, held))))
     for check in compare_outputs(
         {name: found.expected for name, found in pairs.items()},
         {name: found.actual for name, found in pairs.items()},
@@ -179,6 +184,14 @@ def _arrays(blank: Check, pairs: Mapping[str, Pair], done: Mapping[str, str], si
         if check.status == "failed" and check.kind != "axes":
             said.append(explained(pairs[check.output], sides.tolerances[check.output]))
         yield replace(check, message="; ".join(filter(None, said)))
+
+
+def _held(output: _Output, found: Pair, tolerance: Tolerance) -> Held | None:
+    """What can be drawn: both whole and of one shape."""
+    if found.expected.stride != 1 or found.expected.shape != found.actual.shape or not found.actual.size:
+        return None
+    expected = found.expected.values.reshape(found.expected.shape)
+    return Held(output.name, output.axes, output.kind, tolerance, expected, found.actual)
 
 
 def _output(name: str, found: Pair, port: OutputPort | None) -> _Output:

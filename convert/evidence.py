@@ -1,11 +1,12 @@
 """What a page shows of a made folder beside its checks: each file is run once more where pictures tell more."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 
 from convert import manifest as manifests
+from convert.comparison import Found, made
 from convert.manifest import Manifest
 from convert.progress import Step
 from convert.targets import named
@@ -32,7 +33,7 @@ _LABELS = "labels.json"
 
 
 @dataclass
-class _Found:
+class _Looked:
     """What is gathered while one artifact after the other is looked at."""
 
     answers: list[Answer] = field(default_factory=list)
@@ -48,7 +49,7 @@ def gather(folder: Path, checks: Sequence[Check], step: Step) -> Evidence:
     UserError where the folder is none.
     """
     manifest = manifests.read(folder)
-    found = _Found()
+    found = _Looked()
     names: tuple[str, ...] = ()
     if any(check.kind == "checksum" and check.status == "failed" for check in checks):
         found.unseen.append("nothing is drawn: the files are not those that were made, and are not opened")
@@ -78,8 +79,33 @@ def gather(folder: Path, checks: Sequence[Check], step: Step) -> Evidence:
     )
 
 
+def compared(expected: Path, got: Path, found: Found) -> Evidence:
+    """Of two dumps, or of what two models answered: the case that fared worst, and the usual one."""
+    home = made(expected)
+    manifest = home[1] if home else None
+    answers = []
+    for answer in found.answers:
+        of_this = [
+            check for check in found.checks if (check.artifact, check.runtime) == (answer.artifact, answer.runtime)
+        ]
+        names = [one.case for one in found.answers if (one.artifact, one.runtime) == (answer.artifact, answer.runtime)]
+        chosen = _worst_and_usual(names, of_this)
+        if answer.case in chosen:
+            answers.append(replace(answer, worst=answer.case == chosen[0]))
+    return Evidence(
+        title=f"{got}, held to {expected}",
+        facts=_facts(manifest) if manifest else {},
+        versions=manifest.versions if manifest else {},
+        answers=tuple(sorted(answers, key=lambda answer: not answer.worst)),
+        labels=_labels(home[0], home[1]) if home else (),
+        scores=manifest.scores if manifest else None,
+        front_end=_front_end(manifest) if manifest else None,
+        notes=tuple(found.notes),
+    )
+
+
 def _look(
-    found: _Found, folder: Path, manifest: Manifest, name: str, cases: Sequence[Case], checks: Sequence[Check]
+    found: _Looked, folder: Path, manifest: Manifest, name: str, cases: Sequence[Case], checks: Sequence[Check]
 ) -> None:
     """Runs one artifact in each runtime that has answered, and asks what else its format can tell."""
     artifact, path = manifest.artifacts[name], folder / name
@@ -130,11 +156,15 @@ def _look(
 def _chosen(cases: Sequence[Case], compared: Sequence[Check]) -> list[Case]:
     """The case that fared worst and the usual one, of those that were compared; a folder holds none of a sweep."""
     held = {case.name: case for case in cases}
-    values = [check for check in compared if check.kind == "values" and check.case in held]
+    return [held[name] for name in _worst_and_usual(list(held), compared)]
+
+
+def _worst_and_usual(names: Sequence[str], compared: Sequence[Check]) -> list[str]:
+    values = [check for check in compared if check.kind == "values" and check.case in names]
     if not values:
         return []
     worst = max(values, key=_need).case
-    return [held[name] for name in dict.fromkeys((worst, _USUAL)) if any(check.case == name for check in values)]
+    return [name for name in dict.fromkeys((worst, _USUAL)) if any(check.case == name for check in values)]
 
 
 def _need(check: Check) -> tuple[int, float]:
