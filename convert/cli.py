@@ -249,24 +249,48 @@ def check(
 def compare(
     expected: Annotated[
         Path,
-        typer.Argument(metavar="EXPECTED", help="What is right: a dump, or a folder that `convert recipe` made."),
+        typer.Argument(
+            metavar="EXPECTED",
+            help="What is right: a model, .onnx or .mlpackage, anybody's; a dump; or a folder that `convert recipe` "
+            "made, which is what PyTorch answered.",
+        ),
     ],
     got: Annotated[
         Path,
         typer.Argument(
             metavar="GOT",
-            help="What a simulator or a device answered: .npy, .npz, .json in the reference format, .txt of numbers, "
-            ".bin or .raw of float32, a dump of SigmaStar's tools, or a folder of them, one per output.",
+            help="A model, or a made folder, whose models are run; or what a simulator or a device answered: .npy, "
+            ".npz, .json in the reference format, .txt of numbers, .bin or .raw of float32, a dump of SigmaStar's "
+            "tools, or a folder of them, one per output.",
         ),
     ],
     case: Annotated[str | None, typer.Option(help="Compare this case alone; needed where one side names none.")] = None,
+    on: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="SOUND|NPZ",
+            help="Feed models this sound, or these arrays named as their inputs; repeat for more. Default: the "
+            "reference of a made folder, else what is generated to fit.",
+        ),
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="A_NAME=B_NAME",
+            help="An input or output of EXPECTED is this one of GOT, where names and shapes do not tell; repeat.",
+        ),
+    ] = None,
+    runtime: Annotated[
+        _Runtime | None, typer.Option(help="Run GOT, or the only model, in this one. Default: the first that is here.")
+    ] = None,
     precision: Annotated[
-        PrecisionChoice,
+        PrecisionChoice | None,
         typer.Option(
             help="Whose tolerances: the manifest's where EXPECTED lies in a made folder, else atol 0.0001 and rtol "
-            "0.0001 for fp32, atol 0.02 and rtol 0.01 for the others."
+            "0.0001 for fp32, atol 0.02 and rtol 0.01 for the others. Default: as the models compute, else fp32."
         ),
-    ] = PrecisionChoice.fp32,
+    ] = None,
     atol: Annotated[
         list[str] | None,
         typer.Option(help="Set the absolute tolerance: X, or OUTPUT:X for one output; repeat for more."),
@@ -274,18 +298,27 @@ def compare(
     rtol: Annotated[
         list[str] | None, typer.Option(help="Set the relative tolerance: X, or OUTPUT:X; repeat for more.")
     ] = None,
+    timeout: Timeout = None,
     junit: JunitFile = None,
     html: HtmlFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
 ) -> None:
-    """Hold what a simulator or a device answered to what is right, output by output; NHWC is undone."""
-    with one_clear_error():
+    """Hold any model, or what a device answered, to what is right, output by output; NHWC is undone."""
+    with one_clear_error(), time_limit(timeout):
         from convert import comparison
 
         _check_files(junit, html, expected, got)
         found = comparison.compare(
-            expected, got, case=case, precision=precision.value, atol=atol or (), rtol=rtol or ()
+            expected,
+            got,
+            case=case,
+            on=on or (),
+            names=names or (),
+            runtime=runtime and runtime.value,
+            precision=precision.value if precision else None,
+            atol=atol or (),
+            rtol=rtol or (),
         )
         _write_junit(found.checks, junit)
         if html is not None:

@@ -4,12 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convert import manifest as manifests
-from convert.comparison import Found, made
+from convert.comparison import Found
 from convert.manifest import Manifest
+from convert.models import made
 from convert.progress import Step
 from convert.targets import named
+from convert.targets.target import Target
 from recipes.base import labels
 from recipes.base.errors import UserError
 from recipes.base.quiet import quiet
@@ -23,7 +26,7 @@ from validators.results import Check
 from validators.runners.runner import Arrays, RunnerError, run_batch
 from validators.values import Case, fed
 
-with quiet("coremltools"):
+if TYPE_CHECKING:
     from validators.coreml.hazards import Hazard
     from validators.coreml.rules import Breach
 
@@ -37,8 +40,8 @@ class _Looked:
     """What is gathered while one artifact after the other is looked at."""
 
     answers: list[Answer] = field(default_factory=list)
-    rules: dict[str, tuple[Breach, ...]] = field(default_factory=dict)
-    hazards: dict[str, tuple[Hazard, ...]] = field(default_factory=dict)
+    rules: dict[str, "tuple[Breach, ...]"] = field(default_factory=dict)
+    hazards: dict[str, "tuple[Hazard, ...]"] = field(default_factory=dict)
     unseen: list[str] = field(default_factory=list)
 
 
@@ -84,11 +87,11 @@ def compared(expected: Path, got: Path, found: Found) -> Evidence:
     home = made(expected)
     manifest = home[1] if home else None
     answers = []
-    for answer in found.answers:
+    for answer in found.held:
         of_this = [
             check for check in found.checks if (check.artifact, check.runtime) == (answer.artifact, answer.runtime)
         ]
-        names = [one.case for one in found.answers if (one.artifact, one.runtime) == (answer.artifact, answer.runtime)]
+        names = [one.case for one in found.held if (one.artifact, one.runtime) == (answer.artifact, answer.runtime)]
         chosen = _worst_and_usual(names, of_this)
         if answer.case in chosen:
             answers.append(replace(answer, worst=answer.case == chosen[0]))
@@ -141,16 +144,27 @@ def _look(
             except RunnerError as error:
                 found.unseen.append(f"{name} in {runtime.name}: {error}")
         try:
-            if target.rules is not None:
-                found.rules[path.name] = tuple(
-                    worker.call(target.rules, path, returns=list[Breach], raises=(UserError,))
-                )
-            if target.hazards is not None and artifact.precision != "fp32":
-                found.hazards[path.name] = tuple(
-                    worker.call(target.hazards, path, own, returns=list[Hazard], raises=(UserError,))
-                )
+            _ask(found, target, worker, path, own, artifact.precision)
         except (UserError, WorkerError) as error:
             found.unseen.append(f"{name}: {error}")
+
+
+def _ask(
+    found: _Looked, target: Target, worker: Worker, path: Path, cases: Sequence[Case], precision: Precision
+) -> None:
+    """What the format can tell of the file; nothing is too small or too great for float32."""
+    if target.rules is None and target.hazards is None:
+        return
+    # Seconds to import, and needed only here.
+    with quiet("coremltools"):
+        from validators.coreml.hazards import Hazard
+        from validators.coreml.rules import Breach
+    if target.rules is not None:
+        rules = worker.call(target.rules, path, returns=list[Breach], raises=(UserError,))
+        found.rules[path.name] = tuple(rules)
+    if target.hazards is not None and precision != "fp32":
+        hazards = worker.call(target.hazards, path, cases, returns=list[Hazard], raises=(UserError,))
+        found.hazards[path.name] = tuple(hazards)
 
 
 def _chosen(cases: Sequence[Case], compared: Sequence[Check]) -> list[Case]:

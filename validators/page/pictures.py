@@ -101,7 +101,8 @@ def _row(seen: Held) -> _Row:
     # One channel says nothing in a picture.
     axes = [axis for axis, size in zip(axes, expected.shape, strict=True) if size != 1]
     expected, actual = expected.squeeze(), actual.squeeze()
-    free = [place for place, axis in enumerate(axes) if isinstance(axis, str)]
+    # What a dump calls an axis is no name: nobody has said what it is.
+    free = [place for place, axis in enumerate(axes) if isinstance(axis, str) and axis.isidentifier()]
     return _Row(seen, expected, actual, free[0] if len(free) == 1 else None, which)
 
 
