@@ -8,14 +8,14 @@ demo: $(VENV)/demo
 	@$(BIN)/convert recipe pann --to coreml --weights synthetic
 
 test: $(VENV)/test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-all: $(VENV)/test
-	$(BIN)/python -m pytest -n 2 -m "slow or not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow or not slow"
 
 # All hostile files, ten minutes of fuzzing among them; writes docs/hostile.md.
 hostile: $(VENV)/test
-	$(BIN)/python -m pytest -n 2 -m "slow or not slow" tests/hostile --page docs/hostile.md
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow or not slow" tests/hostile --page docs/hostile.md
 
 # The commands that README shows, run as they stand there.
 readme: $(VENV)/test

@@ -1,6 +1,5 @@
 """The `convert` command. Heavy imports happen inside the command that needs them."""
 
-import json
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,14 +10,11 @@ import typer
 from convert import signals
 from convert.errors import bugs_told, one_clear_error
 from convert.options import plain, with_target_options, words
+from convert.reporting import check_files, print_json, report, write_junit, write_page
 from convert.targets import TARGETS, asked_for
 from recipes.base.errors import UserError
 from recipes.base.limits import time_limit
 from recipes.base.shown import shown
-
-if TYPE_CHECKING:
-    from validators.results import Check
-
 
 # Which formats and runtimes there are, and what can be said of them, is theirs to say.
 if TYPE_CHECKING:
@@ -61,12 +57,15 @@ Timeout = Annotated[
     ),
 ]
 JunitFile = Annotated[Path | None, typer.Option(help="Also write the results as JUnit XML to this file.")]
+HtmlFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help='Also write one page to this file, with pictures of what differs; pip install "soundport[report]".',
+    ),
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: every case, and each step's time.")]
-
-
-def _print_json(data: dict[str, Any] | list[dict[str, Any]]) -> None:
-    # In ASCII: names of strangers' files may control a terminal, or be no text that stdout can write.
-    sys.stdout.write(json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
 
 
 @app.command("list")
@@ -89,7 +88,7 @@ def list_command(
         shown = variants() if name is None else (find(name),)
         if as_json:
             entries = [catalogue.entry(variant) for variant in shown]
-            _print_json(entries if name is None else entries[0])
+            print_json(entries if name is None else entries[0])
         else:
             Console().print(catalogue.table(shown) if name is None else catalogue.details(*shown), crop=False)
 
@@ -164,6 +163,7 @@ def recipe(
         typer.Option(help="Set the absolute tolerance: X, or OUTPUT:X for one output; repeat for more."),
     ] = None,
     timeout: Timeout = None,
+    html: HtmlFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
     **options: Any,
@@ -176,6 +176,8 @@ def recipe(
         settings = {option: plain(value) for option, value in options.items()}
         # Words that fit nothing are told before PyTorch is loaded.
         asked_for(formats, settings)
+        folder = output or Path("artifacts") / name
+        check_files(None, html, folder)
         from convert.pipeline import make
         from convert.progress import interrupts_kept, steps
         from convert.request import Request
@@ -185,7 +187,7 @@ def recipe(
             formats=formats,
             checkpoint=checkpoint,
             weights=weights.value if weights else "published",
-            output=output or Path("artifacts") / name,
+            output=folder,
             inputs=tuple(dict.fromkeys(inputs or ())),
             outputs=tuple(dict.fromkeys(outputs or ())),
             config=config,
@@ -201,11 +203,15 @@ def recipe(
         )
         with interrupts_kept(steps(verbose)) as step:
             made = make(request, step)
+            if html is not None:
+                from convert.evidence import gather
+
+                write_page(html, made.checks, gather(folder, made.checks, step), made.warnings)
         for warning in made.warnings:
             sys.stderr.write(f"warning: {shown(warning)}\n")
         for note in made.notes if verbose else ():
             sys.stderr.write(f"{shown(note)}\n")
-        _report(made.checks, as_json, verbose, folder=str(request.output), warnings=made.warnings)
+        report(made.checks, as_json, verbose, folder=str(request.output), warnings=made.warnings)
 
 
 @app.command()
@@ -216,44 +222,72 @@ def check(
     ] = False,
     timeout: Timeout = None,
     junit: JunitFile = None,
+    html: HtmlFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
 ) -> None:
     """Verify a made folder again, from its own files alone, in every runtime that is here."""
     with one_clear_error(), time_limit(timeout):
-        from convert.folder import check_file
+        check_files(junit, html, folder)
         from convert.progress import steps
         from convert.verify import verify
 
-        if junit is not None:
-            check_file(junit, folder)
-        checks = verify(folder, steps(verbose), run_code=run_code)
-        _write_junit(checks, junit)
-        _report(checks, as_json, verbose, folder=str(folder))
+        step = steps(verbose)
+        checks = verify(folder, step, run_code=run_code)
+        write_junit(checks, junit)
+        if html is not None:
+            from convert.evidence import gather
+
+            write_page(html, checks, gather(folder, checks, step))
+        report(checks, as_json, verbose, folder=str(folder))
 
 
 @app.command()
 def compare(
     expected: Annotated[
         Path,
-        typer.Argument(metavar="EXPECTED", help="What is right: a dump, or a folder that `convert recipe` made."),
+        typer.Argument(
+            metavar="EXPECTED",
+            help="What is right: a model, .onnx or .mlpackage, anybody's; a dump; or a folder that `convert recipe` "
+            "made, which is what PyTorch answered.",
+        ),
     ],
     got: Annotated[
         Path,
         typer.Argument(
             metavar="GOT",
-            help="What a simulator or a device answered: .npy, .npz, .json in the reference format, .txt of numbers, "
-            ".bin or .raw of float32, a dump of SigmaStar's tools, or a folder of them, one per output.",
+            help="A model, or a made folder, whose models are run; or what a simulator or a device answered: .npy, "
+            ".npz, .json in the reference format, .txt of numbers, .bin or .raw of float32, a dump of SigmaStar's "
+            "tools, or a folder of them, one per output.",
         ),
     ],
     case: Annotated[str | None, typer.Option(help="Compare this case alone; needed where one side names none.")] = None,
+    on: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="SOUND|NPZ",
+            help="Feed models this sound, or these arrays named as their inputs; repeat for more. Default: the "
+            "reference of a made folder, else what is generated to fit.",
+        ),
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="A_NAME=B_NAME",
+            help="An input or output of EXPECTED is this one of GOT, where names and shapes do not tell; repeat.",
+        ),
+    ] = None,
+    runtime: Annotated[
+        _Runtime | None, typer.Option(help="Run GOT, or the only model, in this one. Default: the first that is here.")
+    ] = None,
     precision: Annotated[
-        PrecisionChoice,
+        PrecisionChoice | None,
         typer.Option(
             help="Whose tolerances: the manifest's where EXPECTED lies in a made folder, else atol 0.0001 and rtol "
-            "0.0001 for fp32, atol 0.02 and rtol 0.01 for the others."
+            "0.0001 for fp32, atol 0.02 and rtol 0.01 for the others. Default: as the models compute, else fp32."
         ),
-    ] = PrecisionChoice.fp32,
+    ] = None,
     atol: Annotated[
         list[str] | None,
         typer.Option(help="Set the absolute tolerance: X, or OUTPUT:X for one output; repeat for more."),
@@ -261,24 +295,36 @@ def compare(
     rtol: Annotated[
         list[str] | None, typer.Option(help="Set the relative tolerance: X, or OUTPUT:X; repeat for more.")
     ] = None,
+    timeout: Timeout = None,
     junit: JunitFile = None,
+    html: HtmlFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
 ) -> None:
-    """Hold what a simulator or a device answered to what is right, output by output; NHWC is undone."""
-    with one_clear_error():
+    """Hold any model, or what a device answered, to what is right, output by output; NHWC is undone."""
+    with one_clear_error(), time_limit(timeout):
         from convert import comparison
-        from convert.folder import check_file
 
-        if junit is not None:
-            check_file(junit, expected, got)
+        check_files(junit, html, expected, got)
         found = comparison.compare(
-            expected, got, case=case, precision=precision.value, atol=atol or (), rtol=rtol or ()
+            expected,
+            got,
+            case=case,
+            on=on or (),
+            names=names or (),
+            runtime=runtime and runtime.value,
+            precision=precision.value if precision else None,
+            atol=atol or (),
+            rtol=rtol or (),
         )
-        _write_junit(found.checks, junit)
+        write_junit(found.checks, junit)
+        if html is not None:
+            from convert.evidence import compared
+
+            write_page(html, found.checks, compared(expected, got, found))
         for note in found.notes:
             sys.stderr.write(f"note: {shown(note)}\n")
-        _report(found.checks, as_json, verbose, expected=str(expected), got=str(got), notes=found.notes)
+        report(found.checks, as_json, verbose, expected=str(expected), got=str(got), notes=found.notes)
 
 
 @app.command()
@@ -299,41 +345,10 @@ def inspect(
 
         found = inspection.isolated(package, hazards)
         if as_json:
-            _print_json(found.as_json())
+            print_json(found.as_json())
         else:
             Console().print(inspection.text(found))
     raise typer.Exit(int(found.broken))
-
-
-def _write_junit(checks: "list[Check]", path: Path | None) -> None:
-    if path is None:
-        return
-    from convert.folder import replaced
-    from validators import report
-
-    with replaced(path) as partial:
-        partial.write_text(report.junit(checks), encoding="utf-8")
-
-
-def _report(checks: "list[Check]", as_json: bool, verbose: bool, **more: Any) -> None:
-    """Prints the results and leaves with the exit code that they add up to."""
-    from rich.console import Console
-
-    from validators import report
-    from validators.results import exit_code
-
-    code = exit_code(checks)
-    if as_json:
-        _print_json({**more, "exit_code": code, **report.as_json(checks)})
-    else:
-        Console().print(report.table(checks, verbose))
-        for check in checks:
-            if check.kind == "rules" and check.status == "passed" and check.message:
-                warning = f"{check.artifact}: {check.message}; `convert inspect` says why"
-                sys.stdout.write(f"warning: {shown(warning)}\n")
-        if "folder" in more:
-            sys.stdout.write(f"{shown(more['folder'])}\n")
-    raise typer.Exit(code)
 
 
 @app.command()
@@ -371,7 +386,7 @@ def run(
         if result.remark:
             sys.stderr.write(f"note: {shown(f'{source}: {result.remark}')}\n")
         if as_json:
-            _print_json(result.as_json())
+            print_json(result.as_json())
             return
         for index, row in enumerate(result.top if not result.windows else ()):
             if len(result.top) > 1:

@@ -1,18 +1,22 @@
-"""What `convert compare` does: two dumps of a model's answers, held to each other output by output."""
+"""What `convert compare` does: answers of two sides, dumps or models that are run, held to each other."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from convert import manifest as manifests
-from convert.manifest import MANIFEST, Manifest
+from convert import models
+from convert.manifest import MANIFEST
+from convert.models import Answers, made
 from convert.request import limits_given
+from recipes.base.errors import UserError
 from recipes.base.spec import Precision, Tolerance
 from validators import dumps
 from validators.compare import compare_outputs
 from validators.dumps import Dump, Tensor, Tensors
 from validators.layout import Pair, explained, undone
-from validators.pairing import Match, cases, match, pair, squeezed
+from validators.matching import split
+from validators.page import Answer, Held
+from validators.pairing import Match, by_values, cases, match, pair, squeezed
 from validators.reference.format import OutputPort
 from validators.results import Check
 
@@ -23,15 +27,15 @@ DEFAULTS: dict[Precision, Tolerance] = {
     "fp16": _FLOAT16,
 }
 _MANY = 8
-_SCHEMA = b"soundport.manifest/"
 
 
 @dataclass(frozen=True)
 class Found:
-    """The checks, and what was assumed or undone before comparing."""
+    """The checks, what was assumed or undone before comparing, and the arrays that were compared, case by case."""
 
     checks: list[Check]
     notes: list[str]
+    held: list[Answer]
 
 
 @dataclass(frozen=True)
@@ -48,92 +52,127 @@ def compare(
     got: Path,
     *,
     case: str | None = None,
-    precision: Precision = "fp32",
+    on: Sequence[Path] = (),
+    names: Sequence[str] = (),
+    runtime: str | None = None,
+    precision: Precision | None = None,
     atol: Sequence[str] = (),
     rtol: Sequence[str] = (),
 ) -> Found:
-    """Every case and output of two dumps. Raises UserError for what cannot be read, or a case that must be chosen."""
-    ours, theirs = dumps.read(expected), dumps.read(got)
-    chosen = cases(ours, theirs, case)
+    """Every case and output of two sides, models fed with `on` or what fits; `names` are --map's, as they were given.
+
+    Raises UserError for what cannot be read, a case that must be chosen, and inputs that nothing tells.
+    """
+    given = split(names)
+    if models.among(expected, got):
+        answers = models.answered(expected, got, case=case, on=on, given=given, runtime=runtime)
+    elif on or runtime:
+        flag = "--on" if on else "--runtime"
+        raise UserError(f"{flag} is for models, and both sides are dumps; leave it out, or name an .onnx or .mlpackage")
+    else:
+        answers = [Answers(got.resolve().name, "", "fp32", dumps.read(expected), dumps.read(got))]
+    found = [_compared(expected, one, case, given, precision or one.precision, (atol, rtol)) for one in answers]
+    return Found(
+        [check for one in found for check in one.checks],
+        list(dict.fromkeys(note for one in found for note in one.notes)),
+        [answer for one in found for answer in one.held],
+    )
+
+
+def _compared(
+    expected: Path,
+    answers: Answers,
+    case: str | None,
+    given: Mapping[str, str],
+    precision: Precision,
+    limits: tuple[Sequence[str], Sequence[str]],
+) -> Found:
+    """One artifact's answers, or one dump."""
+    ours, theirs = answers.expected, answers.got
+    # What no side could answer is told already.
+    chosen = cases(ours, theirs, case) if ours.cases and theirs.cases else []
     names = list(dict.fromkeys(name for _, tensors, _ in chosen for name in tensors or ()))
     tolerances, origin = _tolerances(expected, names, precision)
-    for name, limit in limits_given("--atol", atol, names).items():
+    atol, rtol = limits
+    for name, limit in limits_given("--atol", atol, names).items() if chosen else ():
         tolerances[name] = replace(tolerances[name], atol=limit)
-    for name, limit in limits_given("--rtol", rtol, names).items():
+    for name, limit in limits_given("--rtol", rtol, names).items() if chosen else ():
         tolerances[name] = replace(tolerances[name], rtol=limit)
-    sides = _Sides(ours, theirs, tolerances)
-    blank = Check(got.resolve().name, "", precision, "", "", "names", "passed")
-    checks = [check for name, e, g in chosen for check in _case(replace(blank, case=name), e, g, sides)]
+    matched = [(match(ours, theirs, e, g, given), e, g) for _, e, g in chosen if e is not None and g is not None]
+    near = by_values(matched) if not (ours.layers or theirs.layers) else {}
+    sides = _Sides(ours, theirs, tolerances, {**near, **given}, frozenset(near))
+    blank = Check(answers.artifact, answers.runtime, precision, "", "", "names", "passed")
+    checks = [replace(fault, precision=precision) for fault in answers.faults]
+    checks += [check for name, e, g in chosen for check in _case(replace(blank, case=name), e, g, sides)]
     overridden = ", but for --atol and --rtol" if atol or rtol else ""
     said = [": ".join(filter(None, (c.output, c.message))) for c in checks if c.status == "passed" and c.message]
-    return Found(checks, [*dict.fromkeys(said), f"tolerances: {origin}{overridden}"])
+    notes = [*dict.fromkeys([*answers.notes, *said]), f"tolerances: {origin}{overridden}"]
+    return Found(checks, notes, sides.held)
 
 
 def _tolerances(expected: Path, names: Sequence[str], precision: Precision) -> tuple[dict[str, Tolerance], str]:
     """By output, and where they are from: the manifest of the made folder that EXPECTED lies in, else the defaults."""
     default = DEFAULTS[precision]
     plain = f"atol {default.atol:g}, rtol {default.rtol:g}, the defaults of {precision}"
-    made = _made(expected)
-    own = {} if made is None else {output.name: output.tolerances[precision] for output in made[1].outputs}
+    found = made(expected)
+    own = {} if found is None else {output.name: output.tolerances[precision] for output in found[1].outputs}
     known = {name: own[name] for name in names if name in own}
     origin = plain
-    if made is not None and known:
+    if found is not None and known:
         rest = [name for name in names if name not in known]
-        origin = f"those of {made[0] / MANIFEST} for {precision}" + (f"; for {_some(rest)} {plain}" if rest else "")
+        origin = f"those of {found[0] / MANIFEST} for {precision}" + (f"; for {_some(rest)} {plain}" if rest else "")
     return {name: known.get(name, default) for name in names}, origin
-
-
-def _made(expected: Path) -> tuple[Path, Manifest] | None:
-    """The folder made by `convert recipe` that this belongs to; other tools write a manifest.json too."""
-    whole = expected.resolve()
-    for folder in (whole, *whole.parents):
-        path = folder / MANIFEST
-        if path.is_file() and path.stat().st_size <= manifests.MOST_BYTES and _SCHEMA in path.read_bytes():
-            manifest = manifests.read(folder)
-            inside = whole.relative_to(folder).as_posix()
-            if whole == folder or any(file == inside or file.startswith(f"{inside}/") for file in manifest.files):
-                return folder, manifest
-    return None
 
 
 @dataclass(frozen=True)
 class _Sides:
-    """What holds for all cases of two dumps."""
+    """What holds for all cases; `given` are names that stand against each other, those of `near` by their values.
+
+    `held` is added to while they are compared.
+    """
 
     expected: Dump
     got: Dump
     tolerances: Mapping[str, Tolerance]
+    given: Mapping[str, str]
+    near: frozenset[str]
+    held: list[Answer] = field(default_factory=list)
 
     @property
-    def simulator(self) -> bool:
-        return self.expected.simulator or self.got.simulator
+    def loose(self) -> str:
+        """Who adds axes of size 1, if anybody does."""
+        if self.expected.simulator or self.got.simulator:
+            return "a simulator's axes"
+        return "axes" if self.expected.loose or self.got.loose else ""
 
 
 def _case(blank: Check, expected: Tensors | None, got: Tensors | None, sides: _Sides) -> list[Check]:
     if expected is None or got is None:
         side = "EXPECTED" if expected is None else "GOT"
         return [replace(blank, status="failed", message=f"{side} has no case {blank.case!r}")]
-    matched = match(sides.expected, sides.got, expected, got)
+    matched = match(sides.expected, sides.got, expected, got, sides.given)
     pairs, done = {}, {}
     for name, other in matched.names.items():
-        pairs[name], done[name] = _paired(expected[name], got[other], sides.tolerances[name], sides.simulator)
+        pairs[name], done[name] = _paired(expected[name], got[other], sides.tolerances[name], sides.loose)
     return [*_names(blank, matched, got, sides), *_arrays(blank, pairs, done, sides)]
 
 
-def _paired(expected: Tensor, got: Tensor, tolerance: Tolerance, simulator: bool) -> tuple[Pair, str]:
+def _paired(expected: Tensor, got: Tensor, tolerance: Tolerance, loose: str) -> tuple[Pair, str]:
     """The two arrays, and what had to be done to them."""
     found, done = undone(pair(expected, got), tolerance)
-    narrower = squeezed(found) if simulator else None
+    narrower = squeezed(found) if loose else None
     if narrower is None:
         return found, done
     shapes = f"{list(found.actual.shape)} as {list(narrower.expected.shape)}"
-    return narrower, f"a simulator's axes of size 1 left aside: {shapes}"
+    return narrower, f"{loose} of size 1 left aside: {shapes}"
 
 
 def _names(blank: Check, matched: Match, got: Tensors, sides: _Sides) -> Iterator[Check]:
     """What stands against what, and what nothing stands against; of dumps of every layer, only the outputs must."""
     for name, other in matched.names.items():
         told = f"compared with GOT's {other!r}, the only one of its shape" if name in matched.by_shape else ""
+        if name in sides.near:
+            told = f"compared with GOT's {other!r}, whose values are nearest; names and shapes do not tell"
         yield replace(blank, output=name, message=told)
     has = f"GOT has {_some(list(got))}"
     if sides.expected.layers and matched.names:
@@ -142,7 +181,9 @@ def _names(blank: Check, matched: Match, got: Tensors, sides: _Sides) -> Iterato
             yield replace(blank, status="not verified", message=told)
     else:
         for name in matched.missing:
-            told = f"GOT has no {name!r}, and no other that its shape alone tells; {has}"
+            told = (
+                f"GOT has no {name!r}, and no other that its shape or its values tell; {has}; --map {name}=NAME says it"
+            )
             yield replace(blank, output=name, status="failed", message=told)
             told = "not compared: one of the two arrays is missing"
             yield replace(blank, output=name, kind="values", status="not verified", message=told)
@@ -161,6 +202,8 @@ def _arrays(blank: Check, pairs: Mapping[str, Pair], done: Mapping[str, str], si
     """Shapes, values, and axes where a side says them; a dump's type of numbers says nothing of the model's."""
     ports = {port.name: port for port in (*sides.got.ports, *sides.expected.ports)}
     outputs = [_output(name, found, ports.get(name)) for name, found in pairs.items()]
+    held = (_held(output, pairs[output.name], sides.tolerances[output.name]) for output in outputs)
+    sides.held.append(Answer(blank.artifact, blank.runtime, blank.precision, blank.case, tuple(filter(None, held))))
     for check in compare_outputs(
         {name: found.expected for name, found in pairs.items()},
         {name: found.actual for name, found in pairs.items()},
@@ -179,6 +222,14 @@ def _arrays(blank: Check, pairs: Mapping[str, Pair], done: Mapping[str, str], si
         if check.status == "failed" and check.kind != "axes":
             said.append(explained(pairs[check.output], sides.tolerances[check.output]))
         yield replace(check, message="; ".join(filter(None, said)))
+
+
+def _held(output: _Output, found: Pair, tolerance: Tolerance) -> Held | None:
+    """What can be drawn: both whole and of one shape."""
+    if found.expected.stride != 1 or found.expected.shape != found.actual.shape or not found.actual.size:
+        return None
+    expected = found.expected.values.reshape(found.expected.shape)
+    return Held(output.name, output.axes, output.kind, tolerance, expected, found.actual)
 
 
 def _output(name: str, found: Pair, port: OutputPort | None) -> _Output:

@@ -12,7 +12,7 @@ import numpy as np
 
 from convert.folder import check_file, replaced
 from convert.targets import choose_runtime
-from recipes.base import audio, files, preparation
+from recipes.base import audio, preparation
 from recipes.base.errors import UserError
 from recipes.base.facts import Facts, from_strings, scores_faults
 from validators.dumps import numpy_file
@@ -20,8 +20,6 @@ from validators.runners.runner import Arrays, Port, Runner, RunnerError, run_bat
 
 # Of sound that is fed whole to a file which says no bound itself.
 _MOST_SECONDS = 1800
-# Of an .npz of inputs.
-_MOST_BYTES = 2**30
 
 Row = list[tuple[str, float]]
 Window = tuple[float, float]
@@ -218,12 +216,7 @@ def _fed(tensor: Port, samples: np.ndarray) -> Arrays:
 
 
 def _arrays(source: Path, runner: Runner) -> Arrays:
-    try:
-        arrays = numpy_file.arrays(source, files.content(source, _MOST_BYTES))
-    except FileNotFoundError:
-        raise UserError(f"{source}: there is no such file; give a WAV, FLAC or .npz file") from None
-    except OSError as error:
-        raise UserError(f"{source}: cannot be read: {error.strerror}") from None
+    arrays = numpy_file.arrays_of(source)
     for port in runner.inputs:
         if port.name not in arrays:
             raise UserError(f"{source}: has no array {port.name!r}; it holds {', '.join(arrays) or 'nothing'}")

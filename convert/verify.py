@@ -35,7 +35,7 @@ def verify(folder: Path, step: Step, *, run_code: bool = False) -> list[Check]:
     for name, artifact in manifest.artifacts.items():
         with step(name):
             tensor, outputs = manifest.fed_by(artifact.input)
-            own = cases if tensor == manifest.input or tensor.stream else fed(cases, tensor)
+            own = cases if tensor == manifest.input else fed(cases, tensor)
             target = named(artifact.format)
             checks += check_artifact(target, folder / name, artifact, tensor, outputs, own, run_code=run_code)
     return checks
@@ -76,8 +76,9 @@ def check_in(
         checks = worker.call(
             target.check_file, path, artifact, tensor, outputs, returns=list[Check], raises=(UserError,)
         )
-    except WorkerError as error:
-        fault = f"what reads it {error}"
+    except (WorkerError, UserError) as error:
+        # What is wrong with one file says nothing of the others.
+        fault = str(error) if isinstance(error, UserError) else f"what reads it {error}"
         checks = [Check(path.name, "", artifact.precision, "", "", "file", "failed", fault)]
     refused = ""
     if target.code and not all(check.status == "passed" for check in checks):

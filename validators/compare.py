@@ -288,22 +288,22 @@ def _hints(
     if one.stride == 1 and len(axes) == len(one.shape):
         for place, axis in enumerate(axes):
             # A batch is no sequence: padding cannot shift it.
-            if isinstance(axis, str) and axis != "batch" and _shifted(one, got[name], place, tolerances[name]):
+            if isinstance(axis, str) and axis != "batch" and shifted(one, got[name], place, tolerances[name]):
                 yield f"agrees when shifted by 1 along {axis}: off-by-one padding?"
 
 
 def _agree(expected: Sampled, actual: NDArray[np.generic], tolerance: Tolerance) -> bool:
-    return _within(expected.values, expected.sampled(actual), tolerance)
+    return within(expected.values, expected.sampled(actual), tolerance)
 
 
-def _shifted(expected: Sampled, actual: NDArray[np.generic], axis: int, tolerance: Tolerance) -> bool:
+def shifted(expected: Sampled, actual: NDArray[np.generic], axis: int, tolerance: Tolerance) -> bool:
     """Whether all but the ends agree when moved by one, and do not where they are: a lone bad end is no shift."""
     e, a = (np.moveaxis(array, axis, 0) for array in (expected.values.reshape(expected.shape), actual))
-    if len(e) < 3 or _within(e[1:-1], a[1:-1], tolerance):
+    if len(e) < 3 or within(e[1:-1], a[1:-1], tolerance):
         return False
-    return _within(e[1:], a[:-1], tolerance) or _within(e[:-1], a[1:], tolerance)
+    return within(e[1:], a[:-1], tolerance) or within(e[:-1], a[1:], tolerance)
 
 
-def _within(expected: NDArray[np.generic], actual: NDArray[np.generic], tolerance: Tolerance) -> bool:
+def within(expected: NDArray[np.generic], actual: NDArray[np.generic], tolerance: Tolerance) -> bool:
     e, a = expected.astype(np.float64), actual.astype(np.float64)
     return bool((np.abs(a - e) <= tolerance.atol + tolerance.rtol * np.abs(e)).all())

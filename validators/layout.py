@@ -16,7 +16,7 @@ Order = tuple[int, ...]
 NHWC: Order = (0, 2, 3, 1)
 NCHW: Order = (0, 3, 1, 2)
 _MOST_AXES = 4
-_CLEARLY_LESS = 0.1
+CLEARLY_LESS = 0.1
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,10 @@ class Pair:
             e, a = self._sides()
             error = float(np.mean(np.square(a - e)))
         return error if np.isfinite(error) else np.inf
+
+    def usual(self) -> float:
+        """The mean square error of unrelated values of one distribution, which are twice its variance apart."""
+        return 2 * float(np.var(self.expected.values.astype(np.float64)))
 
     def within(self, tolerance: Tolerance) -> bool:
         if self.expected.shape != self.actual.shape:
@@ -117,6 +121,4 @@ def _fitting(pair: Pair, orders: Iterable[Order], tolerance: Tolerance) -> Order
     best = min(found, key=lambda order: found[order], default=None)
     if best is None:
         return None
-    # Unrelated values of one distribution are twice its variance apart.
-    usual = min(pair.error(), 2 * float(np.var(pair.expected.values.astype(np.float64))))
-    return best if found[best] < _CLEARLY_LESS * usual else None
+    return best if found[best] < CLEARLY_LESS * min(pair.error(), pair.usual()) else None

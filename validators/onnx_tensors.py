@@ -41,3 +41,14 @@ def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 def reads_other_files(model: onnx.ModelProto) -> bool:
     """Whether the runtimes would follow it to other files, which nobody has checked and may be anywhere."""
     return any(tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data for tensor in tensors(model))
+
+
+def computes_float16(model: onnx.ModelProto) -> bool:
+    """Whether a weight, an input or a cast of it is of float16."""
+    float16 = onnx.TensorProto.FLOAT16
+    casts = (node for node in model.graph.node if node.op_type == "Cast")
+    return (
+        any(tensor.data_type == float16 for tensor in tensors(model))
+        or any(value.type.tensor_type.elem_type == float16 for value in model.graph.input)
+        or any(attribute.name == "to" and attribute.i == float16 for node in casts for attribute in node.attribute)
+    )

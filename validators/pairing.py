@@ -1,6 +1,6 @@
 """Which array of one dump stands against which of another, and in what shape."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import lcm, prod
 
@@ -9,7 +9,8 @@ import numpy as np
 from recipes.base.errors import UserError
 from validators.compare import Sampled
 from validators.dumps import Dump, Flat, Tensor, Tensors
-from validators.layout import NCHW, NHWC, Pair
+from validators.layout import CLEARLY_LESS, NCHW, NHWC, Pair
+from validators.matching import unambiguous
 
 
 @dataclass(frozen=True)
@@ -53,22 +54,24 @@ def _chosen(side: str, held: Mapping[str, Tensors], case: str) -> Tensors:
     raise UserError(f"--case {case}: {side} has no such case; it has {', '.join(name or '(unnamed)' for name in held)}")
 
 
-def match(expected: Dump, got: Dump, ours: Tensors, theirs: Tensors) -> Match:
-    """A case of each, by name; what is left by shape, or by shape but for NHWC, where just one of each side fits.
+def match(expected: Dump, got: Dump, ours: Tensors, theirs: Tensors, given: Mapping[str, str] | None = None) -> Match:
+    """A case of each: as `given`, by name; what is left by shape, be it but for NHWC, where just one of each fits.
 
     A simulator may add axes of size 1, so that there the count of elements is the last thing to go by. Where both hold
     all layers, many that have nothing to do with each other are alike, and names alone tell.
     """
-    names = {name: name for name in ours if name in theirs}
-    by_shape = set()
+    given = given or {}
+    names = {name: other for name, other in given.items() if name in ours and other in theirs}
+    for name in ours:
+        if name in theirs and name not in given and name not in names.values():
+            names[name] = name
+    by_shape: set[str] = set()
     for fits in _rules(expected, got):
-        missing = [name for name in ours if name not in names]
-        extra = [name for name in theirs if name not in names.values()]
-        for name in missing:
-            candidates = [other for other in extra if fits(ours[name], theirs[other])]
-            if len(candidates) == 1 and sum(fits(ours[other], theirs[candidates[0]]) for other in missing) == 1:
-                names[name] = candidates[0]
-                by_shape.add(name)
+        missing = {name: tensor for name, tensor in ours.items() if name not in names}
+        extra = {name: tensor for name, tensor in theirs.items() if name not in names.values()}
+        found = unambiguous(missing, extra, fits)
+        names |= found
+        by_shape |= found.keys()
     return Match(
         {name: names[name] for name in ours if name in names},
         frozenset(by_shape),
@@ -77,11 +80,44 @@ def match(expected: Dump, got: Dump, ours: Tensors, theirs: Tensors) -> Match:
     )
 
 
+def by_values(found: Sequence[tuple[Match, Tensors, Tensors]]) -> dict[str, str]:
+    """What neither names nor shapes tell, by the values of all cases: what is near, and nearer than any other."""
+    errors: dict[tuple[str, str], float] = {}
+    if not found:
+        return {}
+    for name in _in_all(matched.missing for matched, _, _ in found):
+        for other in _in_all(matched.extra for matched, _, _ in found):
+            pairs = [pair(ours[name], theirs[other]) for _, ours, theirs in found]
+            errors[name, other] = max(_distance(squeezed(one) or one) for one in pairs)
+    return {
+        name: other
+        for (name, other), error in errors.items()
+        if error < CLEARLY_LESS and not any(_rivals((name, other), key) and errors[key] <= error for key in errors)
+    }
+
+
+def _in_all(names: Iterable[Sequence[str]]) -> list[str]:
+    first, *rest = names
+    return [name for name in first if all(name in others for others in rest)]
+
+
+def _rivals(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    return one != other and (one[0] == other[0] or one[1] == other[1])
+
+
+def _distance(one: Pair) -> float:
+    """The mean square of the error as a share of what is usual; infinite where no values can be compared."""
+    error, usual = one.error(), one.usual()
+    return error / usual if usual else (0.0 if error == 0 else np.inf)
+
+
 def _rules(expected: Dump, got: Dump) -> list[Callable[[Tensor, Tensor], bool]]:
     if expected.layers and got.layers:
         return []
     if expected.simulator or got.simulator:
         return [_alike, _alike_but_for_order, _alike_in_count]
+    if expected.answered or got.answered:
+        return [_alike, _alike_but_for_ones, _alike_but_for_order]
     return [_alike, _alike_but_for_order]
 
 
@@ -89,6 +125,12 @@ def _alike(e: Tensor, g: Tensor) -> bool:
     if isinstance(e, Sampled) and isinstance(g, Sampled):
         return e.shape == g.shape
     return _alike_in_count(e, g)
+
+
+def _alike_but_for_ones(e: Tensor, g: Tensor) -> bool:
+    if isinstance(e, Flat) or isinstance(g, Flat):
+        return _alike_in_count(e, g)
+    return [size for size in e.shape if size != 1] == [size for size in g.shape if size != 1]
 
 
 def _alike_but_for_order(e: Tensor, g: Tensor) -> bool:

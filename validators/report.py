@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-_OVERALL: dict[int, Status] = {0: "passed", 1: "failed", 3: "not verified"}
+OVERALL: dict[int, Status] = {0: "passed", 1: "failed", 3: "not verified"}
 _STYLES: dict[Status, str] = {"passed": "green", "failed": "bold red", "not verified": "bold yellow"}
 
 
@@ -25,7 +25,7 @@ def verdict(checks: Sequence[Check]) -> str:
     numbers = [f"{counts['passed']} passed", f"{counts['failed']} failed"]
     if counts["not verified"]:
         numbers.append(f"{counts['not verified']} NOT VERIFIED")
-    line = f"{_OVERALL[exit_code(checks)].upper()}: {', '.join(numbers)}"
+    line = f"{OVERALL[exit_code(checks)].upper()}: {', '.join(numbers)}"
     missing = unverified(checks)
     return f"{line}; the values of {', '.join(missing)} were verified by no runtime" if missing else line
 
@@ -41,52 +41,57 @@ def table(checks: Sequence[Check], verbose: bool = False) -> "RenderableType":
     from rich.text import Text
 
     parts: list[RenderableType] = []
-    for key, worst in _worst_cases(checks).items():
-        parts.append(_grid(_joined(key), _COLUMNS, worst))
+    for key, worst in worst_cases(checks).items():
+        parts.append(_grid(joined(key), _COLUMNS, worst))
         if verbose:
             parts.append(_grid(None, _MORE_COLUMNS, worst))
-    for status, line in _faults(checks, verbose):
+    for status, line in faults(checks, verbose):
         parts.append(Text.assemble(Text(status.upper(), _STYLES[status]), shown(f" {line}")))
-    return Group(*parts, Text(shown(verdict(checks)), _STYLES[_OVERALL[exit_code(checks)]]))
+    return Group(*parts, Text(shown(verdict(checks)), _STYLES[OVERALL[exit_code(checks)]]))
 
 
-def _faults(checks: Sequence[Check], verbose: bool) -> Iterator[tuple[Status, str]]:
+def faults(checks: Sequence[Check], verbose: bool) -> Iterator[tuple[Status, str]]:
     """A line for each check that did not pass, or for all of those that differ in their case alone."""
+    for worst, count in faulty(checks, verbose):
+        case = worst.case if count == 1 else f"{count} cases"
+        subject = joined((worst.artifact, worst.runtime, worst.precision, case, worst.output, worst.kind))
+        which = "" if count == 1 else f"the worst is {worst.case}, and -v lists all: "
+        yield worst.status, f"{subject}: {which}{worst.message}"
+
+
+def faulty(checks: Sequence[Check], each: bool = False) -> list[tuple[Check, int]]:
+    """What did not pass: of those that differ in their case alone the worst, and how many they are; or `each`."""
     groups: dict[tuple[object, ...], list[Check]] = {}
     for number, check in enumerate(checks):
         if check.status != "passed":
             alike = (check.status, check.artifact, check.runtime, check.precision, check.output, check.kind)
-            groups.setdefault((*alike, number) if verbose or not check.case else alike, []).append(check)
-    for group in groups.values():
-        worst = max(group, key=_badness)
-        case = worst.case if len(group) == 1 else f"{len(group)} cases"
-        subject = _joined((worst.artifact, worst.runtime, worst.precision, case, worst.output, worst.kind))
-        which = "" if len(group) == 1 else f"the worst is {worst.case}, and -v lists all: "
-        yield worst.status, f"{subject}: {which}{worst.message}"
+            groups.setdefault((*alike, number) if each or not check.case else alike, []).append(check)
+    return [(max(group, key=badness), len(group)) for group in groups.values()]
 
 
-def _joined(names: Sequence[str]) -> str:
+def joined(names: Sequence[str]) -> str:
+    """What is not empty of them, with commas."""
     return ", ".join(name for name in names if name)
 
 
-def _worst_cases(checks: Sequence[Check]) -> dict[tuple[str, str, str], list[Check]]:
+def worst_cases(checks: Sequence[Check]) -> dict[tuple[str, str, str], list[Check]]:
     """By artifact, runtime and precision: the worst case of each output."""
     groups: dict[tuple[str, str, str], dict[str, Check]] = {}
     for check in checks:
         if check.kind == "values" and check.output:
             group = groups.setdefault((check.artifact, check.runtime, check.precision), {})
-            group[check.output] = max(group.get(check.output, check), check, key=_badness)
+            group[check.output] = max(group.get(check.output, check), check, key=badness)
     return {key: list(group.values()) for key, group in groups.items()}
 
 
 def summary(checks: Sequence[Check]) -> dict[str, Any]:
     """As `as_json`, with the worst case alone of what passed, by artifact, runtime, precision and output."""
-    shown = {id(check) for group in _worst_cases(checks).values() for check in group}
+    shown = {id(check) for group in worst_cases(checks).values() for check in group}
     kept = [check for check in checks if check.status != "passed" or id(check) in shown]
     return as_json(checks) | {"checks": as_json(kept)["checks"]}
 
 
-def _badness(check: Check) -> tuple[int, float, float]:
+def badness(check: Check) -> tuple[int, float, float]:
     """Orders cases: by status first; what could not even be compared is worse than any figure."""
     severity = ("passed", "not verified", "failed").index(check.status)
     if check.comparison is None:
@@ -151,7 +156,7 @@ def as_json(checks: Sequence[Check]) -> dict[str, Any]:
     """
     counts = Counter(check.status for check in checks)
     return {
-        "verdict": _OVERALL[exit_code(checks)],
+        "verdict": OVERALL[exit_code(checks)],
         "counts": {status: counts[status] for status in _STYLES},
         "unverified": unverified(checks),
         "checks": [asdict(check) | {"comparison": check.comparison and figures(check.comparison)} for check in checks],
@@ -206,8 +211,8 @@ def junit(checks: Sequence[Check]) -> str:
 
 
 def _case(check: Check) -> ElementTree.Element:
-    subject = _joined((check.artifact, check.runtime, check.precision)) or "files"
-    name = _joined((check.case, check.output, check.kind))
+    subject = joined((check.artifact, check.runtime, check.precision)) or "files"
+    name = joined((check.case, check.output, check.kind))
     case = ElementTree.Element("testcase", classname=shown(subject), name=shown(name))
     if check.status == "failed":
         ElementTree.SubElement(case, "failure", message=shown(check.message))

@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from convert.targets.target import SECONDS, Job, Option, Product, Settings, Target, refuse_seconds
+from recipes.base.errors import UserError
 from validators.runners.runtime import Runtime, needs_macos
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from convert.manifest import Artifact, Manifest
     from recipes.base.spec import Input, Output, Precision
+    from validators.coreml.hazards import Hazard
+    from validators.coreml.rules import Breach
     from validators.results import Check
+    from validators.values import Case
 
 _SAMPLE = """## `{file}` in Swift, Core ML
 
@@ -109,6 +114,26 @@ def check_file(path: Path, artifact: Artifact, tensor: Input, outputs: tuple[Out
     return [*checks, check_coreml_rules(path, artifact.precision)]
 
 
+def broken_rules(path: Path) -> list[Breach]:
+    from validators.coreml import CoreMLError
+    from validators.coreml.rules import check_rules
+
+    try:
+        return list(check_rules(path))
+    except CoreMLError as error:
+        raise UserError(" ".join(str(error).split())) from None
+
+
+def hazards_of(path: Path, cases: Sequence[Case]) -> list[Hazard]:
+    from validators.coreml import CoreMLError
+    from validators.coreml.hazards import hazards
+
+    try:
+        return hazards(path, cases)
+    except CoreMLError as error:
+        raise UserError(" ".join(str(error).split())) from None
+
+
 def computing(artifact: Artifact, manifest: Manifest) -> str:
     """In which precision, in words."""
     words = {"fp32": "in float32", "mixed": "its front end in float32 and the rest in float16", "fp16": "in float16"}
@@ -151,4 +176,6 @@ TARGET = Target(
     streaming=_STREAMING,
     bounded=True,
     remedies=remedies,
+    rules=broken_rules,
+    hazards=hazards_of,
 )

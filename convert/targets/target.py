@@ -6,7 +6,7 @@ imports inside its functions, since the command's help shows every target's opti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, cast
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from convert.subject import Branch
     from exporters.lowering.shipped import Shipped
     from recipes.base.spec import Input, Output, Variant
+    from validators.coreml.hazards import Hazard
+    from validators.coreml.rules import Breach
     from validators.results import Check
     from validators.runners.runtime import Runtime
+    from validators.values import Case
 
 Settings = Mapping[str, int | float | str | tuple[str, ...] | None]
 
@@ -134,6 +137,9 @@ class Target:
 
     `always`: made whether asked for or not. `bounded`: a free length has an upper bound in this format. `swept`: held
     to a sweep of batches and lengths too. `remedies` are settings worth a try where the values of an artifact fail.
+
+    For the page of a report, `rules` are those of its runtime that an artifact breaks, and `hazards` the values in the
+    cases that float16 cannot hold; both open the artifact, and raise UserError where they cannot.
     """
 
     name: str
@@ -154,6 +160,8 @@ class Target:
     claims: Callable[[str], bool] | None = None
     streaming: str = ""
     code: bool = False
+    rules: Callable[[Path], list[Breach]] | None = None
+    hazards: Callable[[Path, Sequence[Case]], list[Hazard]] | None = None
 
     def is_of(self, name: str) -> bool:
         """Whether an artifact of this name is one of its own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -203,14 +203,21 @@ def _is_whole(value: Any) -> bool:
     return size == value.buffer.size
 
 
+_PADS = {b"reflect": "sp_reflect", b"edge": "sp_repeat", b"constant": "sp_surround"}
+
+
 def _pad(work: Translation, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
-    """By reflection, of one axis; what is padded is written where it is padded, where that can be."""
+    """Of one axis, by reflection, its ends or a number; what is padded is written there, where that can be."""
     name = node.input[0]
     amounts = integers.numbers(work.value(node.input[1]))
     rank = len(work.shape(name))
     padded = [axis for axis in range(rank) if amounts[axis] or amounts[axis + rank]]
-    if attributes.get("mode", b"constant") != b"reflect" or len(padded) != 1 or min(amounts) < 0:
-        raise UnsupportedError("a pad other than by reflection, of one axis")
+    mode = attributes.get("mode", b"constant")
+    if mode not in _PADS or len(padded) != 1 or min(amounts) < 0:
+        raise UnsupportedError("a pad that wraps around, cuts off, or is not of one axis")
+    around = scalar(work, node.input[2]) if len(node.input) > 2 and node.input[2] else 0.0
+    if around is None or not isfinite(around):
+        raise UnsupportedError("a pad with what is no number")
     (axis,) = padded
     x = work.array(name)
     order = [a for a in loops.lies(work.program, x) if a != axis]
@@ -218,7 +225,7 @@ def _pad(work: Translation, node: onnx.NodeProto, attributes: dict[str, Any]) ->
     # The padded axis outermost: what lies inside is in one piece.
     order = [*singles, axis, *(a for a in order if a not in singles)]
     before, after = amounts[axis], amounts[axis + rank]
-    if (size := x.shape[axis].number) is not None and size <= max(before, after):
+    if mode == b"reflect" and (size := x.shape[axis].number) is not None and size <= max(before, after):
         raise UnsupportedError("a pad that is as long as what is padded")
     shape = list(x.shape)
     shape[axis] = shape[axis] + (before + after)
@@ -231,7 +238,8 @@ def _pad(work: Translation, node: onnx.NodeProto, attributes: dict[str, Any]) ->
     if not (own_buffer and part_of(x.buffer, out, inside.offset)):
         loops.compute(work.program, name, x, inside)
     inner = out.strides[axis]
-    line = f"sp_reflect({out.buffer.name}, 1, {before}, {x.shape[axis].text()}, {after}, {inner.text()});"
+    last = f", {literal(around)}" if mode == b"constant" else ""
+    line = f"{_PADS[mode]}({out.buffer.name}, 1, {before}, {x.shape[axis].text()}, {after}, {inner.text()}{last});"
     work.program.step(node.output[0], [line], [out], [out])
     work.give(node.output[0], out)
 
@@ -323,6 +331,8 @@ OPERATORS: dict[str, Operator] = {
     "Log": _elementwise("logf({0})"),
     "Exp": _elementwise("expf({0})"),
     "Sqrt": _elementwise("sqrtf({0})"),
+    # Halves to the even one, as both have it.
+    "Round": _elementwise("rintf({0})"),
     "Tanh": _elementwise("tanhf({0})"),
     "Erf": _elementwise("erff({0})"),
     "Sigmoid": _elementwise("1 / (1 + expf(-{0}))"),

@@ -118,6 +118,11 @@ class Sizes:
             return self.floor(
                 _size({n: f // common for n, f in value.terms if n} | {(): constant // common}), divisor // common, hint
             )
+        # One division of another's result is one division, by both numbers.
+        inner = [names[0] for names, factor in value.terms if len(names) == 1 and factor == 1]
+        if len(inner) == 1 and inner[0] in self.floors and (rest := value - Size.named(inner[0])).number is not None:
+            dividend, first = self.floors[inner[0]]
+            return self.floor(dividend + rest * first, first * divisor, hint)
         whole = _size({(): dict(value.terms).get((), 0) // divisor})
         value = value - whole * divisor
         for name, known in self.floors.items():

@@ -13,8 +13,10 @@ from recipes.base.worker import Worker, WorkerError
 MOST_SAMPLES = 2**27
 
 
-def read(path: Path, sample_rate: int, most_samples: int = MOST_SAMPLES) -> NDArray[np.float32]:
+def read(path: Path, sample_rate: int | None, most_samples: int = MOST_SAMPLES) -> NDArray[np.float32]:
     """A sound file as (samples,) float32, full scale 1: channels averaged, resampled to `sample_rate` Hz.
+
+    Without a rate it keeps its own.
 
     WAV, FLAC and whatever else libsndfile knows, in any sample format. Raises UserError for a file that is missing,
     no sound, empty, or longer than `most_samples` at `sample_rate`, one with samples that are NaN, infinite or beyond
@@ -27,7 +29,7 @@ def read(path: Path, sample_rate: int, most_samples: int = MOST_SAMPLES) -> NDAr
             raise UserError(f"{path}: what decodes it {error}; convert it to WAV or FLAC") from error
 
 
-def _samples(path: Path, sample_rate: int, most_samples: int) -> dict[str, NDArray[np.float32]]:
+def _samples(path: Path, sample_rate: int | None, most_samples: int) -> dict[str, NDArray[np.float32]]:
     return {"samples": decoding.read(path, sample_rate, most_samples)}
 
 

@@ -21,7 +21,7 @@ _GREATEST = 2.0**31
 _BLOCK = 2**18
 
 
-def read(path: Path, sample_rate: int, most_samples: int) -> NDArray[np.float32]:
+def read(path: Path, sample_rate: int | None, most_samples: int) -> NDArray[np.float32]:
     """As `audio.read`, in this process; raises UserError as that does but for what a decoder does to its process.
 
     What it is, its size, its rate and its length are looked at before anything is decoded.
@@ -33,9 +33,10 @@ def read(path: Path, sample_rate: int, most_samples: int) -> NDArray[np.float32]
                     f"{path}: says that it has {sound.samplerate} samples a second; sound has {_LEAST_RATE} to "
                     f"{_MOST_RATE}, so correct its header"
                 )
+            rate = sample_rate or sound.samplerate
             # No more is read than the header says.
-            refuse_length(path, sound.frames * sample_rate // sound.samplerate, sample_rate, most_samples)
-            parts = list(_resampled(path, sound, sample_rate))
+            refuse_length(path, sound.frames * rate // sound.samplerate, rate, most_samples)
+            parts = list(_resampled(path, sound, rate))
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; give the path of a WAV or FLAC file") from None
     except IsADirectoryError:

@@ -219,11 +219,26 @@ def test_another_name_is_matched_by_its_shape(convert: Convert, tmp_path: Path, 
     said = convert("compare", expected, _npz(tmp_path / "got.npz", renamed))
     assert said.exit_code == 0
     assert "note: framewise: compared with GOT's 'StatefulPartitionedCall:0', the only one of its shape" in said.stderr
-    # clipwise and embedding have one shape.
+
+
+def test_what_neither_names_nor_shapes_tell_is_matched_by_its_values(
+    convert: Convert, tmp_path: Path, expected: Path
+) -> None:
+    """clipwise and embedding have one shape; values that are near nothing tell nothing either."""
     unclear = {name.replace("clipwise", "x").replace("embedding", "y"): array for name, array in ARRAYS.items()}
-    said = convert("compare", expected, _npz(tmp_path / "got.npz", unclear), "--json")
+    said = convert("compare", expected, _npz(tmp_path / "got.npz", unclear))
+    assert said.exit_code == 0
+    assert "note: clipwise: compared with GOT's 'x', whose values are nearest; names and shapes do not" in said.stderr
+    off = unclear | {"y": unclear["y"] + np.float32(0.01)}
+    said = convert("compare", expected, _npz(tmp_path / "got.npz", off), "--json")
+    assert [failed[:2] for failed in _checks(said)] == [("embedding", "values")]
+    other = unclear | {name: RANDOM.randn(1, 8).astype(np.float32) for name in "xy"}
+    said = convert("compare", expected, _npz(tmp_path / "got.npz", other), "--json")
     assert said.exit_code == 1
     assert [failed[:2] for failed in _checks(said)] == [(name, "names") for name in ("clipwise", "embedding", "x", "y")]
+    assert "--map clipwise=NAME says it" in _checks(said)[0][2]
+    said = convert("compare", expected, tmp_path / "got.npz", "--map", "clipwise=y", "--map", "embedding=x", "--json")
+    assert [failed[:2] for failed in _checks(said)] == [("clipwise", "values"), ("embedding", "values")]
 
 
 def test_two_runs_layer_by_layer(convert: Convert, tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def test_a_fixed_length_is_checked_on_the_sounds_of_that_length(convert: Callabl
     assert cases >= {"rich", "silence", "full_scale_square", "full_scale_tone", "impulse", "batch_of_2"}
 
 
+@pytest.mark.slow
 def test_fp16_overflows_on_a_loud_high_tone(convert: Callable[..., Any], tmp_path: Path) -> None:
     words = ["--to", "coreml", "--precision", "fp16", "--seconds", "0.5", "-o", tmp_path / "made", "--json"]
     said = convert("recipe", "mn01_as", "--weights", "synthetic", *words)

@@ -15,6 +15,7 @@ import pytest
 from convert import manifest
 from convert.targets import named
 from convert.verify import check_artifact
+from recipes.base.config import variants
 from recipes.base.errors import UserError
 from recipes.base.recipe import digest_of_numbers
 from recipes.base.sound import rich
@@ -60,6 +61,16 @@ def test_all_is_made_and_passes(made: tuple[Path, Any]) -> None:
     }
     runtimes = {check["runtime"] for check in json.loads(said.stdout)["checks"] if check["kind"] == "values"}
     assert {"pytorch-lowered", "onnxruntime", "tract", "executor", "executor-float32"} <= runtimes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", [variant.name for variant in variants() if variant.family == "mel"])
+def test_every_preset_has_its_c(preset: str, convert: Convert, tmp_path: Path) -> None:
+    said = convert("recipe", preset, "--to", "c", "-o", tmp_path / "made", "--json")
+    assert said.exit_code == 0, said.stdout[-2000:]
+    checks = [check for check in json.loads(said.stdout)["checks"] if check["artifact"] == "c"]
+    assert {"values", "file"} <= {check["kind"] for check in checks}
+    assert {check["status"] for check in checks} == {"passed"}
 
 
 def test_it_verifies_from_its_own_files(made: tuple[Path, Any], convert: Convert) -> None:

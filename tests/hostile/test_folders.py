@@ -116,6 +116,26 @@ def listed(folder: Path, *names: str) -> None:
     anew(path, json.dumps(manifest).encode())
 
 
+def test_a_file_that_is_called_after_nothing_fails_and_the_others_go_on(folder: Path, convert: Convert) -> None:
+    (folder / "c").mkdir()
+    (folder / "c" / "strange").write_bytes(b"\x7fELF")
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_bytes())
+    strange = {"format": "c", "input": "waveform", "precision": "fp32", "size": None, "settings": {"binary": []}}
+    # Before the others, which are looked at in this order.
+    manifest["artifacts"] = {"c/strange": strange, **manifest["artifacts"]}
+    anew(path, json.dumps(manifest).encode())
+    listed(folder, "c/strange")
+    said = convert("check", folder, "--json")
+    assert (said.exit_code, said.stderr) == (1, "")
+    checks = json.loads(said.stdout)["checks"]
+    (failed,) = (check for check in checks if check["status"] == "failed")
+    assert (failed["artifact"], failed["kind"]) == ("strange", "file")
+    assert "is called after no program of C" in failed["message"]
+    passed = {check["artifact"] for check in checks if check["status"] == "passed" and check["kind"] == "values"}
+    assert passed == {"model.onnx", "model.mlpackage"}
+
+
 REFERENCES: dict[str, tuple[str, str]] = {
     "NaN": ('"front_end": {', '"front_end": {"x": NaN, '),
     "infinity": ('"front_end": {', '"front_end": {"x": 1e999, '),

@@ -26,13 +26,20 @@ class Dump:
     """Float32 tensors by case and name; the case is `""` where the file names none.
 
     `ports` are axes and kinds of the outputs, where the file says them. `layers` tells that the tensors of all layers
-    are there and not the outputs alone. `simulator` tells that it is SigmaStar's tools that wrote it.
+    are there and not the outputs alone. `simulator` tells that it is SigmaStar's tools that wrote it, and `answered`
+    that a model gave it just now.
     """
 
     cases: Mapping[str, Tensors]
     ports: tuple[OutputPort, ...] = ()
     layers: bool = False
     simulator: bool = False
+    answered: bool = False
+
+    @property
+    def loose(self) -> bool:
+        """Whether its writer adds axes of size 1 and drops them, so that they say nothing of the model."""
+        return self.simulator or self.answered
 
 
 def as_float32(values: NDArray[np.generic]) -> NDArray[np.float32]:

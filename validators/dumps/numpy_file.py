@@ -15,11 +15,14 @@ from tokenize import TokenError
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes.base import files
 from recipes.base.errors import UserError
 from validators.compare import Sampled
 from validators.dumps.dump import Dump, as_float32
 
 MOST_BYTES_UNPACKED = 2**30
+# Of a file.
+_MOST_BYTES = 2**30
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _BAD_HEADER = (ValueError, SyntaxError, TokenError, EOFError, OverflowError, MemoryError, RecursionError)
@@ -49,6 +52,16 @@ def archive(path: Path, content: bytes) -> Dump:
     if not found:
         raise UserError(f"{path}: holds no array; write it with numpy.savez")
     return Dump({"": {name: _sampled(values) for name, values in found.items()}})
+
+
+def arrays_of(path: Path) -> dict[str, NDArray[np.generic]]:
+    """What the archive at a path holds, as `arrays`; UserError where it cannot be read."""
+    try:
+        return arrays(path, files.content(path, _MOST_BYTES))
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; give a WAV, FLAC or .npz file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def arrays(path: Path, content: bytes) -> dict[str, NDArray[np.generic]]:

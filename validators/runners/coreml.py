@@ -1,6 +1,6 @@
 """Core ML: Apple's own runtime on macOS, and everywhere the executor, which runs the saved program op by op."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,9 @@ with quiet("coremltools"):
     from validators.coreml.contents import check_constants, check_contents
 
 # MLFeatureType names of ArrayFeatureType.ArrayDataType in coremltools' FeatureTypes.proto.
-_DTYPES = {65568: "float32", 65552: "float16", 131104: "int32"}
+_DTYPES = {65568: "float32", 65552: "float16", 65600: "float64", 131104: "int32", 131080: "int8"}
+# Of DataType in its MIL.proto.
+_FLOAT16 = 10
 
 
 def open_native(path: Path) -> Runner:
@@ -60,6 +62,8 @@ def _runner(runtime: str, spec: Any, predict: Any) -> Runner:
             raise RunnerError(f"Core ML: {shortened(error)}") from error
         return {name: np.asarray(value) for name, value in values.items()}
 
+    functions = spec.mlProgram.functions.values()
+    blocks = [block for function in functions for block in function.block_specializations.values()]
     own = {
         key.removeprefix(COREML_PREFIX): value
         for key, value in spec.description.metadata.userDefined.items()
@@ -71,15 +75,35 @@ def _runner(runtime: str, spec: Any, predict: Any) -> Runner:
         outputs=tuple(map(_port, spec.description.output)),
         metadata=own,
         run=run,
+        float16=any(_FLOAT16 in _dtypes(block) for block in blocks),
     )
 
 
 def _port(feature: Any) -> Port:
     array = feature.type.multiArrayType
-    axes: list[str | int | None] = list(array.shape)
-    most = None
-    for axis, bounds in enumerate(array.shapeRange.sizeRanges):
-        if bounds.upperBound != bounds.lowerBound:
-            axes[axis] = None
-            most = bounds.upperBound if axis == len(axes) - 1 else None
-    return Port(feature.name, tuple(axes), _DTYPES.get(array.dataType, str(array.dataType)), most)
+    shapes = tuple(tuple(allowed.shape) for allowed in array.enumeratedShapes.shapes)
+    bounds = tuple(
+        (sizes.lowerBound, None if sizes.upperBound < 0 else sizes.upperBound) for sizes in array.shapeRange.sizeRanges
+    ) or tuple((min(sizes), max(sizes)) for sizes in zip(*shapes, strict=True))
+    axes: list[int | None] = list(array.shape)
+    for axis, (least, most) in enumerate(bounds):
+        axes[axis] = least if least == most else None
+    return Port(
+        feature.name,
+        tuple(axes),
+        _DTYPES.get(array.dataType, str(array.dataType)),
+        bounds=bounds,
+        shapes=shapes,
+        usual=tuple(array.shape),
+        optional=feature.type.isOptional,
+    )
+
+
+def _dtypes(block: Any) -> Iterator[int]:
+    """Of all that a block of a program computes, and the blocks in it."""
+    for operation in block.operations:
+        # Constants may be stored in any type, and are what others are computed from.
+        if operation.type != "const":
+            yield from (output.type.tensorType.dataType for output in operation.outputs)
+        for inner in operation.blocks:
+            yield from _dtypes(inner)

@@ -27,6 +27,7 @@ class Face:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     metadata: dict[str, str]
+    float16: bool
 
 
 def opened(name: str, opener: str, artifact: Path, worker: Worker, tensor: Input | None = None) -> Runner:
@@ -68,7 +69,7 @@ def opened(name: str, opener: str, artifact: Path, worker: Worker, tensor: Input
         except WorkerError as error:
             raise failed(error) from error
 
-    return Runner(face.runtime, face.inputs, face.outputs, face.metadata, run)
+    return Runner(face.runtime, face.inputs, face.outputs, face.metadata, run, face.float16)
 
 
 # In the worker alone.
@@ -79,7 +80,8 @@ def _open(opener: str, artifact: Path, tensor: Input | None) -> Face:
     module, _, function = opener.partition(":")
     runner: Runner = getattr(import_module(module), function)(artifact)
     _runners.append(of_sounds(runner, tensor))
-    return Face(len(_runners) - 1, runner.runtime, runner.inputs, runner.outputs, dict(runner.metadata))
+    number = len(_runners) - 1
+    return Face(number, runner.runtime, runner.inputs, runner.outputs, dict(runner.metadata), runner.float16)
 
 
 def _run(number: int, inputs: Arrays) -> Arrays:

@@ -1,28 +1,33 @@
 """ONNX Runtime."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 
-from validators.onnx_tensors import content, reads_other_files
+from validators.onnx_tensors import computes_float16, content, reads_other_files
 from validators.runners.runner import Arrays, Port, Runner, RunnerError, shortened
 
-_DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
+_TENSOR = re.compile(r"tensor\((\w+)\)")
+# Of those that NumPy calls otherwise.
+_DTYPES = {"float": "float32", "double": "float64"}
 
 
 def open_file(path: Path) -> Runner:
     """Load a .onnx file on the CPU; raises RunnerError, without following it, where it leads to other files."""
     try:
         model = content(path)
-        outside = reads_other_files(onnx.load_from_string(model))
+        parsed = onnx.load_from_string(model)
+        outside = reads_other_files(parsed)
     except Exception as error:  # protobuf has its own errors
         raise RunnerError(f"onnxruntime cannot load it: {shortened(error)}") from error
     if outside:
         raise RunnerError("onnxruntime: its weights lie in other files, which are not read")
-    return open_model(model)
+    return replace(open_model(model), float16=computes_float16(parsed))
 
 
 def open_model(model: bytes) -> Runner:
@@ -53,4 +58,6 @@ def open_model(model: bytes) -> Runner:
 
 
 def _port(value: onnxruntime.NodeArg) -> Port:
-    return Port(value.name, tuple(value.shape), _DTYPES.get(value.type, value.type))
+    tensor = _TENSOR.fullmatch(value.type)
+    dtype = _DTYPES.get(tensor[1], tensor[1]) if tensor else value.type
+    return Port(value.name, tuple(value.shape), dtype)

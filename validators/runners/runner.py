@@ -16,13 +16,23 @@ class RunnerError(Exception):
 class Port:
     """An input or output as the artifact declares it: a name or None for each axis that may change.
 
-    `most` bounds the last axis where the artifact does.
+    Where the artifact bounds its axes, `bounds` has the least and the greatest size of each, None where that is free;
+    `shapes` are all that it takes, where it lists them, and `usual` is the one that it names as its own. What is
+    `optional` may be left out.
     """
 
     name: str
     axes: tuple[str | int | None, ...]
     dtype: str
-    most: int | None = None
+    bounds: tuple[tuple[int, int | None], ...] = ()
+    shapes: tuple[tuple[int, ...], ...] = ()
+    usual: tuple[int, ...] = ()
+    optional: bool = False
+
+    @property
+    def most(self) -> int | None:
+        """The greatest size of the last axis, where that is free and the artifact bounds it."""
+        return self.bounds[-1][1] if self.bounds and self.axes[-1] is None else None
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,7 @@ class Runner:
     """An artifact that is loaded and ready.
 
     `run` takes and returns named arrays; it raises RunnerError when the runtime does. `metadata` is what the
-    artifact says of itself, without a prefix.
+    artifact says of itself, without a prefix. `float16` tells that some of what it computes is rounded to that.
     """
 
     runtime: str
@@ -38,6 +48,7 @@ class Runner:
     outputs: tuple[Port, ...]
     metadata: Mapping[str, str]
     run: Callable[[Mapping[str, np.ndarray]], Arrays]
+    float16: bool = False
 
 
 def run_batch(runner: Runner, inputs: Mapping[str, np.ndarray]) -> Arrays:

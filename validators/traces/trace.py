@@ -1,6 +1,6 @@
 """A run of a model with all its intermediate values."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,3 +36,20 @@ class Trace:
     ops: tuple[Op, ...]
     values: Mapping[str, np.ndarray]
     constants: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+_FEW = 8
+
+
+def told(value: np.ndarray) -> str:
+    """A constant as text for people; empty where it has too many numbers to be read."""
+    return str(value.tolist()) if value.size <= _FEW else ""
+
+
+def unreached(ops: Iterable[Op], inputs: set[str]) -> set[str]:
+    """Results of ops that no input leads to: constants."""
+    led = set(inputs)
+    fixed: set[str] = set()
+    for op in ops:
+        (led if led & set(op.inputs) else fixed).update(op.outputs)
+    return fixed - led

@@ -97,6 +97,12 @@ void sp_transpose(const float *x, size_t rows, size_t columns, size_t x_stride, 
  * it are not repeated. Needs count > before and count > after. */
 void sp_reflect(float *x, size_t outer, size_t before, size_t count, size_t after, size_t inner);
 
+/* The same, the ends filled with the first and the last of the middle. */
+void sp_repeat(float *x, size_t outer, size_t before, size_t count, size_t after, size_t inner);
+
+/* The same, the ends filled with a number. */
+void sp_surround(float *x, size_t outer, size_t before, size_t count, size_t after, size_t inner, float value);
+
 /* -- memory.c -- */
 
 /* An array that steps `first` to `last` need; `offset` is where it is put, in bytes. */

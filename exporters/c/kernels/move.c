@@ -27,3 +27,25 @@ void sp_reflect(float *x, size_t outer, size_t before, size_t count, size_t afte
             memcpy(last + i * inner, last - i * inner, inner * sizeof(float));
     }
 }
+
+void sp_repeat(float *x, size_t outer, size_t before, size_t count, size_t after, size_t inner)
+{
+    for (size_t o = 0; o < outer; o++, x += (before + count + after) * inner) {
+        float *first = x + before * inner, *last = first + (count - 1) * inner;
+        for (size_t i = 1; i <= before; i++)
+            memcpy(first - i * inner, first, inner * sizeof(float));
+        for (size_t i = 1; i <= after; i++)
+            memcpy(last + i * inner, last, inner * sizeof(float));
+    }
+}
+
+void sp_surround(float *x, size_t outer, size_t before, size_t count, size_t after, size_t inner, float value)
+{
+    for (size_t o = 0; o < outer; o++) {
+        for (const float *end = x + before * inner; x < end; x++)
+            *x = value;
+        x += count * inner;
+        for (const float *end = x + after * inner; x < end; x++)
+            *x = value;
+    }
+}

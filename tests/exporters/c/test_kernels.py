@@ -316,11 +316,20 @@ def test_a_transposition(kernels: ctypes.CDLL, shape: tuple[int, int]) -> None:
     assert (out == x.T).all()
 
 
-def test_ends_are_mirrored(kernels: ctypes.CDLL) -> None:
+@pytest.mark.parametrize(
+    ("function", "value", "mode"),
+    [("sp_reflect", None, "reflect"), ("sp_repeat", None, "edge"), ("sp_surround", -2.5, "constant")],
+)
+@pytest.mark.parametrize(("before", "after"), [(4, 5), (0, 3), (1, 0)])
+def test_ends(kernels: ctypes.CDLL, function: str, value: float | None, mode: Any, before: int, after: int) -> None:
     x = _random(2, 6, 3)
-    padded = np.pad(x, [(0, 0), (4, 5), (0, 0)])
-    kernels.sp_reflect(ctypes.c_void_p(_at(padded)), Size(2), Size(4), Size(6), Size(5), Size(3))
-    assert (padded == np.pad(x, [(0, 0), (4, 5), (0, 0)], mode="reflect")).all()
+    around = [(0, 0), (before, after), (0, 0)]
+    padded = np.pad(x, around, constant_values=np.nan)
+    last = [] if value is None else [ctypes.c_float(value)]
+    getattr(kernels, function)(
+        ctypes.c_void_p(_at(padded)), Size(2), Size(before), Size(6), Size(after), Size(3), *last
+    )
+    assert (padded == np.pad(x, around, mode=mode, **({} if value is None else {"constant_values": value}))).all()
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -45,6 +45,19 @@ def test_a_floor_is_computed_ahead_and_named_once(length: int) -> None:
     assert list(sizes.floors) == ["frames", "frames_2"]
 
 
+@pytest.mark.parametrize("length", [420, 575, 576, 577, 1000, 12345])
+def test_a_floor_of_a_floor_is_one_of_what_was_divided_first(length: int) -> None:
+    sizes = Sizes({"n": length}, {})
+    frames = sizes.floor(N - 400, 160, "frames") + 1
+    # Rows of 16, and windows of 25 rows, 10 apart.
+    rows = sizes.floor(N - 16, 16, "rows") + 1
+    assert sizes.floor(rows - 25, 10, "others") + 1 == frames
+    assert sizes.value(frames) == (length - 400) // 160 + 1
+    # Of what is divided otherwise it is another.
+    assert sizes.floor(rows - 24, 10, "others") + 1 != frames
+    assert sizes.floor(rows * 2 - 50, 10, "others") + 1 != frames
+
+
 def test_a_floor_that_needs_no_name() -> None:
     sizes = Sizes({"n": 5}, {})
     assert sizes.floor(N * 6 + 13, 6, "x") == N + 2

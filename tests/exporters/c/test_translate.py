@@ -112,6 +112,19 @@ def test_what_is_read_elsewhere_too_is_not_taken_over(compiled: Any, graph: Buil
     _agrees(compiled, graph(nodes, ["y", "z", "image"], SPREAD), 9, 30)
 
 
+@pytest.mark.parametrize(
+    ("mode", "around"),
+    [("constant", []), ("constant", ["value"]), ("edge", []), ("reflect", [])],
+)
+@pytest.mark.parametrize("ends", [(2, 3), (0, 4), (1, 0)])
+def test_what_stands_around_an_array(compiled: Any, graph: Build, mode: str, around: list[str], ends: Any) -> None:
+    before, after = ends
+    nodes = [*IMAGE, ("Pad", ["image", "pads", *around], ["p"], {"mode": mode}), ("Relu", ["p"], ["y"], {})]
+    pads = _ints(0, 0, 0, before, 0, 0, 0, after)
+    model = graph(nodes, ["y"], {**SPREAD, "pads": pads, "value": np.array(1.5, np.float32)})
+    _agrees(compiled, model, 20, 51)
+
+
 def test_what_is_padded_or_joined_is_written_in_its_place(compiled: Any, graph: Build) -> None:
     nodes = [
         *IMAGE,
@@ -242,7 +255,11 @@ def test_indices_that_follow_from_the_length(compiled: Any, graph: Build) -> Non
     [
         (("Sin", ["x"], ["y"], {}), "the operator Sin"),
         (("Conv", ["v", "v"], ["y"], {}), "weights that are computed"),
-        (("Pad", ["v", "pads"], ["y"], {}), "a pad other than by reflection"),
+        (("Pad", ["v", "pads"], ["y"], {"mode": "wrap"}), "a pad that wraps around"),
+        (("Pad", ["v", "less"], ["y"], {}), "a pad that wraps around, cuts off"),
+        (("Pad", ["v", "both"], ["y"], {}), "or is not of one axis"),
+        (("Pad", ["v", "pads", "x"], ["y"], {}), "a pad with what is no number"),
+        (("Pad", ["v", "pads", "endless"], ["y"], {}), "a pad with what is no number"),
         (("Gather", ["x", "many"], ["y"], {"axis": 0}), None),
         (("Softmax", ["v"], ["y"], {"axis": 1}), "an axis other than the last one"),
         (("MaxPool", ["v"], ["y"], {"kernel_shape": [1, 2], "ceil_mode": 1}), "pads that follow from the size"),
@@ -255,7 +272,8 @@ def test_indices_that_follow_from_the_length(compiled: Any, graph: Build) -> Non
 )
 def test_what_has_no_form_in_c_is_said(graph: Build, node: Any, said: str | None) -> None:
     constants: dict[str, np.ndarray] = {"deep": _floats(2, 3, 1, 1), "matrix": _floats(3, 3), "far": np.array(7)}
-    constants |= {"beyond": _ints(7)}
+    constants |= {"beyond": _ints(7), "endless": np.array(np.inf, np.float32)}
+    constants |= {"less": _ints(0, 0, 0, -1, 0, 0, 0, 0), "both": _ints(0, 0, 1, 1, 0, 0, 1, 1)}
     constants |= {"one": _ints(1), "two": _ints(2), "many": _ints(0), "pads": _ints(0, 0, 0, 1, 0, 0, 0, 1)}
     nodes = [("Unsqueeze", ["x", "one"], ["u"], {}), ("Unsqueeze", ["u", "one"], ["v"], {}), node]
     model = graph(nodes, ["y"], constants)

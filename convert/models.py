@@ -1,0 +1,270 @@
+"""The models among what `convert compare` is given: what they are fed, and what they answer to it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from convert import manifest as manifests
+from convert.manifest import MANIFEST, Manifest
+from convert.targets import TARGETS, choose_runtime
+from recipes.base import audio
+from recipes.base.errors import UserError
+from recipes.base.spec import Precision
+from validators import dumps, feeds, reference
+from validators.compare import Sampled
+from validators.dumps import Dump, numpy_file
+from validators.dumps.dump import as_float32
+from validators.feeds import Feed, NoFitError
+from validators.matching import Slot, Slots, slots
+from validators.reference import Reference, ReferenceCase
+from validators.reference.format import FILE, Header
+from validators.results import Check
+from validators.runners.runner import Arrays, Port, Runner, RunnerError, run_batch
+
+_SCHEMA = b"soundport.manifest/"
+_MOST_LEAST = 2**24
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What both sides answered to the same cases; `artifact` is GOT's, and `precision` the coarser of the two.
+
+    `faults` are checks of what a side could not answer, and `notes` say what was assumed.
+    """
+
+    artifact: str
+    runtime: str
+    precision: Precision
+    expected: Dump
+    got: Dump
+    faults: tuple[Check, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def is_model(path: Path) -> bool:
+    """Whether it is called as a file or package that a runtime runs; programs are none."""
+    return any(target.suffix.startswith(".") and not target.code and target.is_of(path.name) for target in TARGETS)
+
+
+def among(expected: Path, got: Path) -> bool:
+    """Whether anything has to be run: a model on either side, or two made folders."""
+    return is_model(expected) or is_model(got) or (_is_made(expected) and _is_made(got))
+
+
+def _is_made(path: Path) -> bool:
+    found = made(path)
+    return found is not None and found[0] == path.resolve()
+
+
+def made(path: Path) -> tuple[Path, Manifest] | None:
+    """The folder made by `convert recipe` that this belongs to; other tools write a manifest.json too."""
+    whole = path.resolve()
+    for folder in (whole, *whole.parents):
+        file = folder / MANIFEST
+        if file.is_file() and file.stat().st_size <= manifests.MOST_BYTES and _SCHEMA in file.read_bytes():
+            manifest = manifests.read(folder)
+            inside = whole.relative_to(folder).as_posix()
+            if whole == folder or any(name == inside or name.startswith(f"{inside}/") for name in manifest.files):
+                return folder, manifest
+    return None
+
+
+def answered(
+    expected: Path,
+    got: Path,
+    *,
+    case: str | None = None,
+    on: Sequence[Path] = (),
+    given: Mapping[str, str] | None = None,
+    runtime: str | None = None,
+) -> list[Answers]:
+    """What each model answers, and the dump that stands against it; where GOT is a made folder, each of its models.
+
+    A made folder as EXPECTED, or against a dump, is its reference. `runtime` is GOT's. Raises UserError for what cannot
+    be opened, and for inputs that nobody can feed.
+    """
+    found = made(got) if _is_made(got) and (is_model(expected) or _is_made(expected)) else None
+    ours = _side(expected, runtime if found is None and not is_model(got) else None)
+    if found is None:
+        return [_answers(ours, _side(got, runtime), case, on, given or {})]
+    answers = []
+    for name in (name for name in found[1].artifacts if is_model(Path(name))):
+        try:
+            theirs = _side(found[0] / name, runtime)
+        except UserError as error:
+            # The other files of the folder may be whole.
+            fault = Check(name, "", "", "", "", "file", "failed", str(error))
+            answers.append(Answers(name, "", "fp32", Dump({}), Dump({}), (fault,)))
+            continue
+        answers.append(_answers(ours, theirs, case, on, given or {}))
+    if not answers:
+        raise UserError(f"{got}: has no model that can be run here; give one with an .onnx or .mlpackage")
+    return answers
+
+
+@dataclass(frozen=True)
+class Side:
+    """A model that is loaded, or a dump."""
+
+    path: Path
+    runner: Runner | None
+    dump: Dump | None
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        return self.runner.inputs if self.runner else ()
+
+    def said(self, key: str) -> int | None:
+        """A whole number in the model's metadata."""
+        text = self.runner.metadata.get(key, "") if self.runner else ""
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0 else None
+
+
+def _side(path: Path, runtime: str | None) -> Side:
+    if not is_model(path):
+        return Side(path, None, dumps.read(path))
+    return Side(path, opened(path, runtime), None)
+
+
+def opened(path: Path, runtime: str | None = None) -> Runner:
+    """A model in a worker; UserError where its runtime refuses it."""
+    try:
+        return choose_runtime(path, runtime).open(path)
+    except RunnerError as error:
+        raise UserError(f"{path}: {error}; give a whole file, or another --runtime") from None
+
+
+def _answers(ours: Side, theirs: Side, case: str | None, on: Sequence[Path], given: Mapping[str, str]) -> Answers:
+    matched, cases, left = fed(ours, theirs, on, given)
+    if case is not None and any(one.name == case for one in cases):
+        cases = [one for one in cases if one.name == case]
+    runtime = theirs.runner.runtime if theirs.runner else ""
+    blank = Check(theirs.name, runtime, "", "", "", "values", "failed")
+    faults: list[Check] = []
+    sides = []
+    for side, arrays in ((ours, lambda one: one.expected), (theirs, lambda one: one.got)):
+        dump, failed = _run(side, cases, arrays)
+        origin = "" if side is theirs else f"EXPECTED, {side.name}: "
+        faults += [replace(blank, case=name, message=f"{origin}{message}") for name, message in failed.items()]
+        sides.append(dump)
+    if not cases:
+        told = "no case has the shape that this file takes; give one that has with --on"
+        faults.append(replace(blank, status="not verified", message=told))
+    silent = {fault.case for fault in faults}
+    kept = [_without(dump, silent | left, {one.name for one in cases}) for dump in sides]
+    notes = [*matched.notes, *(note for one in cases for note in one.notes)]
+    notes += [f"left out, since {theirs.name} takes other shapes: {', '.join(sorted(left))}"] if left else []
+    return Answers(theirs.name, runtime, _precision(ours, theirs), kept[0], kept[1], tuple(faults), tuple(notes))
+
+
+def _without(dump: Dump, names: set[str], fed_: set[str]) -> Dump:
+    """Without cases that cannot be compared; of a dump of many, those that a model was fed."""
+    cases = {name: tensors for name, tensors in dump.cases.items() if name not in names}
+    return replace(dump, cases={name: cases[name] for name in cases if name in fed_} or cases)
+
+
+def _precision(*sides: Side) -> Precision:
+    found = made(sides[-1].path)
+    if found is not None and (own := found[1].artifacts.get(sides[-1].path.resolve().relative_to(found[0]).as_posix())):
+        return own.precision
+    return "mixed" if any(side.runner and side.runner.float16 for side in sides) else "fp32"
+
+
+def _run(side: Side, cases: Iterable[Feed], arrays: Callable[[Feed], Arrays]) -> tuple[Dump, dict[str, str]]:
+    """What a side answers, by case, and what its runtime said where it did not."""
+    if side.dump is not None:
+        return side.dump, {}
+    assert side.runner is not None
+    answers: dict[str, dict[str, Sampled]] = {}
+    failed = {}
+    for one in cases:
+        try:
+            given = run_batch(side.runner, arrays(one))
+        except RunnerError as error:
+            failed[one.name] = str(error)
+            continue
+        answers[one.name] = {name: Sampled.of(as_float32(np.asarray(value))) for name, value in given.items()}
+    return Dump(answers, answered=True), failed
+
+
+def fed(ours: Side, theirs: Side, on: Sequence[Path], given: Mapping[str, str]) -> tuple[Slots, list[Feed], set[str]]:
+    """What stands against what, the cases, and the names of those whose shape no model here takes.
+
+    They are `on`, else the reference of the made folder that a side lies in, else generated. Raises UserError.
+    """
+    matched = slots(ours.ports, theirs.ports, given)
+    if not ours.runner or not theirs.runner:
+        # The names of a dump are no inputs.
+        matched = Slots(matched.slots)
+    rate = ours.said("sample_rate") or theirs.said("sample_rate")
+    least = max(
+        (size for side in (ours, theirs) if (size := side.said("least_size")) and size < _MOST_LEAST), default=1
+    )
+    if on:
+        return matched, [_on(path, matched.slots, rate, least) for path in on], set()
+    if (found := _reference(ours.path) or _reference(theirs.path)) is not None:
+        cases = {case.name: _of_reference(case, found.header, matched.slots, given) for case in found.cases}
+        fitting = [case for case in cases.values() if case is not None]
+        return matched, fitting, {name for name, case in cases.items() if case is None}
+    if ours.dump or theirs.dump:
+        side = "EXPECTED" if ours.dump else "GOT"
+        raise UserError(f"{side} is a dump, which does not say what the model was fed: say it with --on SOUND or NPZ")
+    return matched, feeds.generated(matched.slots, rate=rate or feeds.RATE, least=least), set()
+
+
+def _reference(path: Path) -> Reference | None:
+    """Of the made folder that a side is or lies in, or the one that it is itself."""
+    found = made(path)
+    folder = found[0] if found is not None else path if path.is_dir() else path.parent if path.name == FILE else None
+    return reference.read(folder) if folder is not None and (folder / FILE).is_file() else None
+
+
+def _of_reference(case: ReferenceCase, header: Header, among_: Sequence[Slot], given: Mapping[str, str]) -> Feed | None:
+    """A case of a reference as models take it, what it holds of their inside included; None if no shape fits."""
+    held = {name: one.values.reshape(one.shape) for name, one in case.expected.items() if one.stride == 1}
+    held |= {**case.inner, **case.inputs}
+    arrays: Arrays = {}
+    notes = []
+    for slot in among_:
+        names = {port.name for port in slot.ports}
+        names |= {name for name, other in given.items() if slot.got is not None and other == slot.got.name}
+        for name in (name for name in held if name in names):
+            arrays[slot.name] = held[name]
+    rest = {slot.name: slot for slot in among_ if slot.name not in arrays}
+    main = Port(header.input.name, header.input.axes, "float32")
+    for found in slots([main], [replace(slot.ports[-1], name=name) for name, slot in rest.items()], {}).slots:
+        if found.expected is not None and found.got is not None:
+            slot = rest.pop(found.got.name)
+            arrays[slot.name] = held[main.name]
+            notes.append(f"{slot} is fed the reference's {main.name!r}")
+    for slot in rest.values():
+        raise UserError(f"{slot} is nothing that the reference holds: give its values with --on, in an .npz")
+    try:
+        return feeds.feed(among_, case.name, arrays, tuple(notes))
+    except NoFitError:
+        return None
+
+
+def _on(path: Path, among_: Sequence[Slot], rate: int | None, least: int) -> Feed:
+    """A sound or the arrays of an .npz, named as inputs of either side."""
+    known = rate or feeds.RATE
+    if path.suffix.lower() != ".npz":
+        slot = feeds.sound_slot(among_)
+        array, said = feeds.sound(slot, audio.read(path, rate), str(path), least=least)
+        notes = ["" if rate else f"{path}: fed at its own rate, since no model says one", said]
+        found = feeds.completed(among_, path.stem, {slot.name: array}, rate=known, least=least)
+        return replace(found, notes=(*filter(None, notes), *found.notes))
+    names = {slot.expected.name: slot.name for slot in among_ if slot.expected is not None}
+    for slot in among_:
+        names.setdefault(slot.ports[-1].name, slot.name)
+    arrays = numpy_file.arrays_of(path)
+    if unknown := [name for name in arrays if name not in names]:
+        raise UserError(f"{path}: holds {', '.join(unknown)}, and the inputs are {', '.join(names)}; name arrays so")
+    held = {names[name]: array for name, array in arrays.items()}
+    return feeds.completed(among_, path.stem, held, rate=known, least=least)

@@ -1,0 +1,82 @@
+"""What a page shows beside the figures of its checks: arrays, facts and findings, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from recipes.base.spec import Tolerance
+    from validators.coreml.hazards import Hazard
+    from validators.coreml.rules import Breach
+    from validators.divergence import Divergence
+
+
+@dataclass(frozen=True)
+class Held:
+    """One output as it should be and as it is, both whole and of one shape; `kind` is `recipes.base.spec.Kind`.
+
+    `axes` holds a name per axis that may change, as `recipes.base.spec.Output`.
+    """
+
+    name: str
+    axes: tuple[str | int, ...]
+    kind: str
+    tolerance: Tolerance
+    expected: np.ndarray
+    actual: np.ndarray
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one runtime answered to one case. `seconds` is how long its sound is, None where that is unknown.
+
+    `worst` tells that no other case of the reference fared worse.
+    """
+
+    artifact: str
+    runtime: str
+    precision: str
+    case: str
+    outputs: tuple[Held, ...]
+    seconds: float | None = None
+    worst: bool = False
+
+
+@dataclass(frozen=True)
+class Wrote:
+    """A file, or a folder that is one artifact, with its size in bytes; `sha256` is empty for a folder."""
+
+    name: str
+    what: str
+    size: int
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that stands on a page but the checks; any part may be empty.
+
+    `facts` are what made the files, by what each is called. `labels` name the classes and `scores` the output that
+    ranks them. `front_end` is the output that is drawn as a picture of the sound. `rules` and `hazards` are by
+    artifact; one that is there without any has been looked at. `unseen` says what could not be drawn, and why.
+    """
+
+    title: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    rewrites: tuple[str, ...] = ()
+    artifacts: tuple[Wrote, ...] = ()
+    files: tuple[Wrote, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    labels: tuple[str, ...] = ()
+    scores: str | None = None
+    front_end: str | None = None
+    rules: Mapping[str, tuple[Breach, ...]] = field(default_factory=dict)
+    hazards: Mapping[str, tuple[Hazard, ...]] = field(default_factory=dict)
+    divergence: Divergence | None = None
+    notes: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()

@@ -1,0 +1,213 @@
+"""What is drawn of an answer: the sound on both sides, errors over time and classes, and its first classes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from recipes.base.shown import shown
+from recipes.base.spec import SCORES
+from validators.page import charts
+from validators.page.charts import Across
+from validators.page.evidence import Answer, Held
+
+TOP = 5
+_MOST_OUTPUTS = 8
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart and the words below it."""
+
+    title: str
+    words: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class Class:
+    """A class that is among the first on either side: its place, from 1, and its score on both."""
+
+    label: str
+    expected: float
+    actual: float
+    place: int
+    new_place: int | None
+
+
+@dataclass(frozen=True)
+class Top:
+    """The first classes of both sides, by probability."""
+
+    output: str
+    classes: tuple[Class, ...]
+    same: bool
+
+
+def draw(answer: Answer, front_end: str | None, name: str) -> Iterator[Picture]:
+    """Nothing where no output has time or classes; of a dump of all layers the worst outputs alone.
+
+    `name` is the answer's own in the page.
+    """
+    rows = sorted(map(_row, answer.outputs), key=lambda row: -row.used)[:_MOST_OUTPUTS]
+    for number, row in enumerate(sorted(rows, key=lambda row: (row.seen.name != front_end, row.seen.name))):
+        yield from _of_output(row, answer.seconds, f"{name}-{number}", row.seen.name == front_end)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One clip of an output: the one that is the farthest off; `time` is the axis of both that is time."""
+
+    seen: Held
+    expected: NDArray[np.float64]
+    actual: NDArray[np.float64]
+    time: int | None
+    which: str
+
+    @property
+    def errors(self) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.abs(self.actual - self.expected))
+
+    @property
+    def allowed(self) -> NDArray[np.float64]:
+        return np.asarray(self.seen.tolerance.atol + self.seen.tolerance.rtol * np.abs(self.expected))
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Of what is allowed; infinite where something is no number."""
+        errors = self.errors
+        shares = errors / np.maximum(self.allowed, np.finfo(np.float64).tiny)
+        return np.where(np.isfinite(errors), shares, np.inf)
+
+    @property
+    def used(self) -> float:
+        return float(self.shares.max(initial=0))
+
+
+def _row(seen: Held) -> _Row:
+    expected, actual, axes = seen.expected.astype(np.float64), seen.actual.astype(np.float64), list(seen.axes)
+    if len(axes) != expected.ndim:
+        axes = [f"axis {place}" for place in range(expected.ndim)]
+    which = ""
+    if axes and axes[0] == "batch" and expected.ndim > 1:
+        with np.errstate(invalid="ignore"):
+            off = np.abs(actual - expected).reshape(len(expected), -1)
+        worst = int(np.argmax(np.where(np.isfinite(off), off, np.inf).max(axis=1))) if off.size else 0
+        which = f", clip {worst + 1} of {len(expected)}" if len(expected) > 1 else ""
+        expected, actual, axes = expected[worst], actual[worst], axes[1:]
+    # One channel says nothing in a picture.
+    axes = [axis for axis, size in zip(axes, expected.shape, strict=True) if size != 1]
+    expected, actual = expected.squeeze(), actual.squeeze()
+    # What a dump calls an axis is no name: nobody has said what it is.
+    free = [place for place, axis in enumerate(axes) if isinstance(axis, str) and axis.isidentifier()]
+    return _Row(seen, expected, actual, free[0] if len(free) == 1 else None, which)
+
+
+def _of_output(row: _Row, seconds: float | None, name: str, front_end: bool) -> Iterator[Picture]:
+    if row.expected.size < 2 or not np.isfinite(row.expected).all():
+        return
+    title = f"{shown(row.seen.name)}{row.which}"
+    length = None if row.time is None else row.expected.shape[row.time]
+    time = None if length is None else Across("frame", length) if seconds is None else Across("seconds", seconds)
+    if row.expected.ndim == 2 and (front_end or row.seen.kind == "feature") and min(row.expected.shape) > 1:
+        yield from _images(row, time or Across("first axis", row.expected.shape[0]), name, title)
+    if time is not None and length is not None and length > 1:
+        yield _errors(row, row.time or 0, time, f"{name}-t", f"{title}: error over time")
+    classes = row.expected.ndim - 1
+    if row.seen.kind in SCORES and classes != row.time:
+        across = Across("class", row.expected.shape[classes])
+        yield _errors(row, classes, across, f"{name}-c", f"{title}: error over classes")
+    elif row.seen.kind == "feature" and row.expected.ndim == 2 and row.time is not None:
+        across = Across("bin", row.expected.shape[1 - row.time])
+        yield _errors(row, 1 - row.time, across, f"{name}-b", f"{title}: error over bins")
+    elif row.seen.kind == "feature" and row.expected.ndim == 1 and time is None:
+        yield _errors(row, 0, Across("element", row.expected.size), f"{name}-n", f"{title}: error over elements")
+
+
+def _images(row: _Row, across: Across, name: str, title: str) -> Iterator[Picture]:
+    upright = (lambda array: array) if row.time == 1 else np.transpose
+    expected, actual, error = (upright(array) for array in (row.expected, row.actual, row.errors))
+    down = "bin" if row.time is not None else "second axis"
+    low, high = float(expected.min()), float(expected.max())
+    words = f"{title}, as it should be: {low:.3g} to {high:.3g}"
+    yield Picture(f"{title}: expected", "", charts.spectrogram(expected, low, high, f"{name}-e", words, across, down))
+    bad = f"{said}: the part in one flat colour" if (said := _bad(actual)) else ""
+    yield Picture(
+        f"{title}: actual",
+        bad,
+        charts.spectrogram(
+            actual, low, high, f"{name}-a", f"{title}, as it is, in the same colours. {bad}", across, down
+        ),
+    )
+    words = _worst(row)
+    yield Picture(
+        f"{title}: difference",
+        words,
+        charts.difference(error, f"{name}-d", f"{title}, difference: {words}", across, down),
+    )
+
+
+def _errors(row: _Row, axis: int, across: Across, name: str, title: str) -> Picture:
+    """Along one axis: of all that stand at one place, what takes the greatest share of what it may."""
+    errors, allowed = (
+        np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1) for array in (row.errors, row.allowed)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = np.where(np.isfinite(errors), errors / np.maximum(allowed, np.finfo(np.float64).tiny), np.inf)
+    worst = shares.argmax(axis=1)[:, None]
+    along, limit = (np.take_along_axis(array, worst, axis=1)[:, 0] for array in (errors, allowed))
+    words = _worst(row)
+    return Picture(title, words, charts.errors(along, limit, name, f"{title}. {words}", across))
+
+
+def _worst(row: _Row) -> str:
+    errors = row.errors
+    if bad := _bad(row.actual):
+        return bad
+    over = int(np.count_nonzero(errors > row.allowed))
+    said = f"{over} of {errors.size} values are over what is allowed" if over else "all within what is allowed"
+    return f"at most {errors.max():.3g}; {said}"
+
+
+def _bad(actual: NDArray[np.float64]) -> str:
+    bad = int(np.count_nonzero(~np.isfinite(actual)))
+    return f"{bad} of {actual.size} values are NaN or infinite" if bad else ""
+
+
+def top(answer: Answer, scores: str | None, labels: Sequence[str]) -> Top | None:
+    """The first classes of both sides, in the order of what is expected; None where nothing ranks the labels."""
+    for seen in answer.outputs:
+        row = _row(seen)
+        if seen.name != scores or seen.kind not in SCORES or row.expected.shape != (len(labels),):
+            continue
+        expected, actual = (_probabilities(array, seen.kind) for array in (row.expected, row.actual))
+        order = np.argsort(-expected, kind="stable")
+        # What is no number comes last, and has no place.
+        new = np.argsort(-np.where(np.isnan(actual), -np.inf, actual), kind="stable")
+        places, new_places = np.argsort(order), np.argsort(new)
+        chosen = sorted({*order[:TOP].tolist(), *new[:TOP].tolist()}, key=lambda index: places[index])
+        classes = tuple(
+            Class(
+                labels[index],
+                float(expected[index]),
+                float(actual[index]),
+                int(places[index]) + 1,
+                None if np.isnan(actual[index]) else int(new_places[index]) + 1,
+            )
+            for index in chosen
+        )
+        same = list(order[:TOP]) == list(new[:TOP]) and not np.isnan(actual).any()
+        return Top(f"{seen.name}{row.which}", classes, same)
+    return None
+
+
+def _probabilities(scores: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
+    if kind == "logit":
+        return np.asarray(1 / (1 + np.exp(-np.clip(scores, -500, 500))))
+    if kind == "multiclass_logit":
+        odds = np.exp(scores - scores.max())
+        return np.asarray(odds / odds.sum())
+    return scores
