@@ -1,9 +1,6 @@
 """The `convert` command. Heavy imports happen inside the command that needs them."""
 
-import json
-import shlex
 import sys
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -13,15 +10,11 @@ import typer
 from convert import signals
 from convert.errors import bugs_told, one_clear_error
 from convert.options import plain, with_target_options, words
+from convert.reporting import check_files, print_json, report, write_junit, write_page
 from convert.targets import TARGETS, asked_for
 from recipes.base.errors import UserError
 from recipes.base.limits import time_limit
 from recipes.base.shown import shown
-
-if TYPE_CHECKING:
-    from validators.page import Evidence
-    from validators.results import Check
-
 
 # Which formats and runtimes there are, and what can be said of them, is theirs to say.
 if TYPE_CHECKING:
@@ -75,11 +68,6 @@ HtmlFile = Annotated[
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: every case, and each step's time.")]
 
 
-def _print_json(data: dict[str, Any] | list[dict[str, Any]]) -> None:
-    # In ASCII: names of strangers' files may control a terminal, or be no text that stdout can write.
-    sys.stdout.write(json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
-
-
 @app.command("list")
 def list_command(
     name: Annotated[
@@ -100,7 +88,7 @@ def list_command(
         shown = variants() if name is None else (find(name),)
         if as_json:
             entries = [catalogue.entry(variant) for variant in shown]
-            _print_json(entries if name is None else entries[0])
+            print_json(entries if name is None else entries[0])
         else:
             Console().print(catalogue.table(shown) if name is None else catalogue.details(*shown), crop=False)
 
@@ -181,7 +169,7 @@ def recipe(
         # Words that fit nothing are told before PyTorch is loaded.
         asked_for(formats, settings)
         folder = output or Path("artifacts") / name
-        _check_files(None, html, folder)
+        check_files(None, html, folder)
         from convert.pipeline import make
         from convert.progress import interrupts_kept, steps
         from convert.request import Request
@@ -209,12 +197,12 @@ def recipe(
             if html is not None:
                 from convert.evidence import gather
 
-                _write_page(html, made.checks, gather(folder, made.checks, step), made.warnings)
+                write_page(html, made.checks, gather(folder, made.checks, step), made.warnings)
         for warning in made.warnings:
             sys.stderr.write(f"warning: {shown(warning)}\n")
         for note in made.notes if verbose else ():
             sys.stderr.write(f"{shown(note)}\n")
-        _report(made.checks, as_json, verbose, folder=str(request.output), warnings=made.warnings)
+        report(made.checks, as_json, verbose, folder=str(request.output), warnings=made.warnings)
 
 
 @app.command()
@@ -231,18 +219,18 @@ def check(
 ) -> None:
     """Verify a made folder again, from its own files alone, in every runtime that is here."""
     with one_clear_error(), time_limit(timeout):
-        _check_files(junit, html, folder)
+        check_files(junit, html, folder)
         from convert.progress import steps
         from convert.verify import verify
 
         step = steps(verbose)
         checks = verify(folder, step, run_code=run_code)
-        _write_junit(checks, junit)
+        write_junit(checks, junit)
         if html is not None:
             from convert.evidence import gather
 
-            _write_page(html, checks, gather(folder, checks, step))
-        _report(checks, as_json, verbose, folder=str(folder))
+            write_page(html, checks, gather(folder, checks, step))
+        report(checks, as_json, verbose, folder=str(folder))
 
 
 @app.command()
@@ -308,7 +296,7 @@ def compare(
     with one_clear_error(), time_limit(timeout):
         from convert import comparison
 
-        _check_files(junit, html, expected, got)
+        check_files(junit, html, expected, got)
         found = comparison.compare(
             expected,
             got,
@@ -320,14 +308,14 @@ def compare(
             atol=atol or (),
             rtol=rtol or (),
         )
-        _write_junit(found.checks, junit)
+        write_junit(found.checks, junit)
         if html is not None:
             from convert.evidence import compared
 
-            _write_page(html, found.checks, compared(expected, got, found))
+            write_page(html, found.checks, compared(expected, got, found))
         for note in found.notes:
             sys.stderr.write(f"note: {shown(note)}\n")
-        _report(found.checks, as_json, verbose, expected=str(expected), got=str(got), notes=found.notes)
+        report(found.checks, as_json, verbose, expected=str(expected), got=str(got), notes=found.notes)
 
 
 @app.command()
@@ -348,72 +336,10 @@ def inspect(
 
         found = inspection.isolated(package, hazards)
         if as_json:
-            _print_json(found.as_json())
+            print_json(found.as_json())
         else:
             Console().print(inspection.text(found))
     raise typer.Exit(int(found.broken))
-
-
-def _write_junit(checks: "list[Check]", path: Path | None) -> None:
-    if path is None:
-        return
-    from convert.folder import replaced
-    from validators import report
-
-    with replaced(path) as partial:
-        partial.write_text(report.junit(checks), encoding="utf-8")
-
-
-def _check_files(junit: Path | None, html: Path | None, *sources: Path) -> None:
-    """UserError, before anything is computed, where one cannot be written, or no page can be made."""
-    from convert.folder import check_file
-
-    for path in (junit, html):
-        if path is not None:
-            check_file(path, *sources)
-    if html is None:
-        return
-    from validators import page
-
-    if reason := page.missing():
-        raise UserError(f"--html: {reason}")
-    if junit is not None and html.resolve() == junit.resolve():
-        raise UserError(f"{html}: --junit and --html would write the same file; give each a name of its own")
-
-
-def _write_page(path: Path, checks: "list[Check]", evidence: "Evidence", warnings: Sequence[str] = ()) -> None:
-    from convert.folder import replaced
-    from validators import page
-
-    text = page.write(checks, evidence, _command(), warnings)
-    with replaced(path) as partial:
-        partial.write_text(text, encoding="utf-8")
-
-
-def _command() -> str:
-    """What was typed."""
-    return shlex.join(["convert", *sys.argv[1:]])
-
-
-def _report(checks: "list[Check]", as_json: bool, verbose: bool, **more: Any) -> None:
-    """Prints the results and leaves with the exit code that they add up to."""
-    from rich.console import Console
-
-    from validators import report
-    from validators.results import exit_code
-
-    code = exit_code(checks)
-    if as_json:
-        _print_json({**more, "exit_code": code, **report.as_json(checks)})
-    else:
-        Console().print(report.table(checks, verbose))
-        for check in checks:
-            if check.kind == "rules" and check.status == "passed" and check.message:
-                warning = f"{check.artifact}: {check.message}; `convert inspect` says why"
-                sys.stdout.write(f"warning: {shown(warning)}\n")
-        if "folder" in more:
-            sys.stdout.write(f"{shown(more['folder'])}\n")
-    raise typer.Exit(code)
 
 
 @app.command()
@@ -451,7 +377,7 @@ def run(
         if result.remark:
             sys.stderr.write(f"note: {shown(f'{source}: {result.remark}')}\n")
         if as_json:
-            _print_json(result.as_json())
+            print_json(result.as_json())
             return
         for index, row in enumerate(result.top if not result.windows else ()):
             if len(result.top) > 1:

@@ -94,7 +94,8 @@ def compared(expected: Path, got: Path, found: Found) -> Evidence:
         names = [one.case for one in found.held if (one.artifact, one.runtime) == (answer.artifact, answer.runtime)]
         chosen = _worst_and_usual(names, of_this)
         if answer.case in chosen:
-            answers.append(replace(answer, worst=answer.case == chosen[0]))
+            outputs = tuple(_named(held, manifest) for held in answer.outputs)
+            answers.append(replace(answer, outputs=outputs, worst=answer.case == chosen[0]))
     return Evidence(
         title=f"{got}, held to {expected}",
         facts=_facts(manifest) if manifest else {},
@@ -105,6 +106,14 @@ def compared(expected: Path, got: Path, found: Found) -> Evidence:
         front_end=_front_end(manifest) if manifest else None,
         notes=tuple(found.notes),
     )
+
+
+def _named(held: Held, manifest: Manifest | None) -> Held:
+    """With its kind and the names of its axes, where the manifest of what is right says them."""
+    for output in manifest.outputs if manifest else ():
+        if output.name == held.name and len(output.axes) == held.expected.ndim:
+            return replace(held, axes=output.axes, kind=output.kind)
+    return held
 
 
 def _look(
@@ -194,20 +203,14 @@ def _seconds(case: Case, tensor: Input, manifest: Manifest) -> float | None:
 
 
 def _seen(case: Case, answer: Arrays, outputs: Sequence[Output], precision: Precision) -> Iterator[Held]:
-    """Outputs that can be held to what is expected, element by element; of some the reference keeps a part alone."""
+    """Outputs that can be held to what is expected, element by element."""
     for output in outputs:
         if output.name not in case.expected or output.name not in answer:
             continue
         expected, actual = Sampled.of(case.expected[output.name]), answer[output.name]
-        if expected.stride == 1 and expected.shape == actual.shape and actual.size:
-            yield Held(
-                output.name,
-                output.axes,
-                output.kind,
-                output.tolerances[precision],
-                expected.values.reshape(expected.shape),
-                actual,
-            )
+        if expected.shape == actual.shape and actual.size:
+            tolerance = output.tolerances[precision]
+            yield Held(output.name, output.axes, output.kind, tolerance, expected.spread(), actual)
 
 
 def _labels(folder: Path, manifest: Manifest) -> tuple[str, ...]:
