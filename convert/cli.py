@@ -19,7 +19,7 @@ from recipes.base.limits import time_limit
 from recipes.base.shown import shown
 
 if TYPE_CHECKING:
-    from convert.progress import Step
+    from validators.page import Evidence
     from validators.results import Check
 
 
@@ -181,7 +181,7 @@ def recipe(
         # Words that fit nothing are told before PyTorch is loaded.
         asked_for(formats, settings)
         folder = output or Path("artifacts") / name
-        _check_page(html, folder)
+        _check_files(None, html, folder)
         from convert.pipeline import make
         from convert.progress import interrupts_kept, steps
         from convert.request import Request
@@ -206,7 +206,10 @@ def recipe(
         )
         with interrupts_kept(steps(verbose)) as step:
             made = make(request, step)
-            _write_page(html, made.checks, folder, step, made.warnings)
+            if html is not None:
+                from convert.evidence import gather
+
+                _write_page(html, made.checks, gather(folder, made.checks, step), made.warnings)
         for warning in made.warnings:
             sys.stderr.write(f"warning: {shown(warning)}\n")
         for note in made.notes if verbose else ():
@@ -228,19 +231,17 @@ def check(
 ) -> None:
     """Verify a made folder again, from its own files alone, in every runtime that is here."""
     with one_clear_error(), time_limit(timeout):
-        from convert.folder import check_file
+        _check_files(junit, html, folder)
         from convert.progress import steps
         from convert.verify import verify
 
-        if junit is not None:
-            check_file(junit, folder)
-        _check_page(html, folder)
-        if html is not None and junit is not None and html.resolve() == junit.resolve():
-            raise UserError(f"{html}: --junit and --html would write the same file; give each a name of its own")
         step = steps(verbose)
         checks = verify(folder, step, run_code=run_code)
         _write_junit(checks, junit)
-        _write_page(html, checks, folder, step)
+        if html is not None:
+            from convert.evidence import gather
+
+            _write_page(html, checks, gather(folder, checks, step))
         _report(checks, as_json, verbose, folder=str(folder))
 
 
@@ -299,16 +300,15 @@ def compare(
     ] = None,
     timeout: Timeout = None,
     junit: JunitFile = None,
+    html: HtmlFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
 ) -> None:
     """Hold any model, or what a device answered, to what is right, output by output; NHWC is undone."""
     with one_clear_error(), time_limit(timeout):
         from convert import comparison
-        from convert.folder import check_file
 
-        if junit is not None:
-            check_file(junit, expected, got)
+        _check_files(junit, html, expected, got)
         found = comparison.compare(
             expected,
             got,
@@ -321,6 +321,10 @@ def compare(
             rtol=rtol or (),
         )
         _write_junit(found.checks, junit)
+        if html is not None:
+            from convert.evidence import compared
+
+            _write_page(html, found.checks, compared(expected, got, found))
         for note in found.notes:
             sys.stderr.write(f"note: {shown(note)}\n")
         _report(found.checks, as_json, verbose, expected=str(expected), got=str(got), notes=found.notes)
@@ -360,31 +364,30 @@ def _write_junit(checks: "list[Check]", path: Path | None) -> None:
         partial.write_text(report.junit(checks), encoding="utf-8")
 
 
-def _check_page(path: Path | None, *sources: Path) -> None:
-    """UserError, before anything is computed, where no page can be made or none can be there."""
-    if path is None:
-        return
+def _check_files(junit: Path | None, html: Path | None, *sources: Path) -> None:
+    """UserError, before anything is computed, where one cannot be written, or no page can be made."""
     from convert.folder import check_file
+
+    for path in (junit, html):
+        if path is not None:
+            check_file(path, *sources)
+    if html is None:
+        return
     from validators import page
 
     if reason := page.missing():
         raise UserError(f"--html: {reason}")
-    check_file(path, *sources)
+    if junit is not None and html.resolve() == junit.resolve():
+        raise UserError(f"{html}: --junit and --html would write the same file; give each a name of its own")
 
 
-def _write_page(
-    path: Path | None, checks: "list[Check]", folder: Path, step: "Step", warnings: Sequence[str] = ()
-) -> None:
-    """The page of a made folder."""
-    if path is None:
-        return
-    from convert.evidence import gather
+def _write_page(path: Path, checks: "list[Check]", evidence: "Evidence", warnings: Sequence[str] = ()) -> None:
     from convert.folder import replaced
     from validators import page
 
-    evidence = gather(folder, checks, step)
-    with step("page"), replaced(path) as partial:
-        partial.write_text(page.write(checks, evidence, _command(), warnings), encoding="utf-8")
+    text = page.write(checks, evidence, _command(), warnings)
+    with replaced(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def _command() -> str:

@@ -14,6 +14,7 @@ from validators.page.charts import Across
 from validators.page.evidence import Answer, Held
 
 TOP = 5
+_MOST_OUTPUTS = 8
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,13 @@ class Top:
 
 
 def draw(answer: Answer, front_end: str | None, name: str) -> Iterator[Picture]:
-    """Nothing where no output has time or classes. `name` is the answer's own in the page."""
-    for number, seen in enumerate(sorted(answer.outputs, key=lambda seen: (seen.name != front_end, seen.name))):
-        yield from _of_output(_row(seen), answer.seconds, f"{name}-{number}", seen.name == front_end)
+    """Nothing where no output has time or classes; of a dump of all layers the worst outputs alone.
+
+    `name` is the answer's own in the page.
+    """
+    rows = sorted(map(_row, answer.outputs), key=lambda row: -row.used)[:_MOST_OUTPUTS]
+    for number, row in enumerate(sorted(rows, key=lambda row: (row.seen.name != front_end, row.seen.name))):
+        yield from _of_output(row, answer.seconds, f"{name}-{number}", row.seen.name == front_end)
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,17 @@ class _Row:
     def allowed(self) -> NDArray[np.float64]:
         return np.asarray(self.seen.tolerance.atol + self.seen.tolerance.rtol * np.abs(self.expected))
 
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Of what is allowed; infinite where something is no number."""
+        errors = self.errors
+        shares = errors / np.maximum(self.allowed, np.finfo(np.float64).tiny)
+        return np.where(np.isfinite(errors), shares, np.inf)
+
+    @property
+    def used(self) -> float:
+        return float(self.shares.max(initial=0))
+
 
 def _row(seen: Held) -> _Row:
     expected, actual, axes = seen.expected.astype(np.float64), seen.actual.astype(np.float64), list(seen.axes)
@@ -82,11 +98,11 @@ def _row(seen: Held) -> _Row:
         worst = int(np.argmax(np.where(np.isfinite(off), off, np.inf).max(axis=1))) if off.size else 0
         which = f", clip {worst + 1} of {len(expected)}" if len(expected) > 1 else ""
         expected, actual, axes = expected[worst], actual[worst], axes[1:]
-    # A channel says nothing in a picture.
-    for place in reversed([place for place, size in enumerate(expected.shape) if size == 1 and axes[place] == 1]):
-        expected, actual = expected.squeeze(place), actual.squeeze(place)
-        del axes[place]
-    free = [place for place, axis in enumerate(axes) if isinstance(axis, str)]
+    # One channel says nothing in a picture.
+    axes = [axis for axis, size in zip(axes, expected.shape, strict=True) if size != 1]
+    expected, actual = expected.squeeze(), actual.squeeze()
+    # What a dump calls an axis is no name: nobody has said what it is.
+    free = [place for place, axis in enumerate(axes) if isinstance(axis, str) and axis.isidentifier()]
     return _Row(seen, expected, actual, free[0] if len(free) == 1 else None, which)
 
 
@@ -97,7 +113,7 @@ def _of_output(row: _Row, seconds: float | None, name: str, front_end: bool) -> 
     length = None if row.time is None else row.expected.shape[row.time]
     time = None if length is None else Across("frame", length) if seconds is None else Across("seconds", seconds)
     if row.expected.ndim == 2 and (front_end or row.seen.kind == "feature") and min(row.expected.shape) > 1:
-        yield from _images(row, time or Across("column", row.expected.shape[0]), name, title)
+        yield from _images(row, time or Across("first axis", row.expected.shape[0]), name, title)
     if time is not None and length is not None and length > 1:
         yield _errors(row, row.time or 0, time, f"{name}-t", f"{title}: error over time")
     classes = row.expected.ndim - 1
@@ -107,23 +123,30 @@ def _of_output(row: _Row, seconds: float | None, name: str, front_end: bool) -> 
     elif row.seen.kind == "feature" and row.expected.ndim == 2 and row.time is not None:
         across = Across("bin", row.expected.shape[1 - row.time])
         yield _errors(row, 1 - row.time, across, f"{name}-b", f"{title}: error over bins")
+    elif row.seen.kind == "feature" and row.expected.ndim == 1 and time is None:
+        yield _errors(row, 0, Across("element", row.expected.size), f"{name}-n", f"{title}: error over elements")
 
 
 def _images(row: _Row, across: Across, name: str, title: str) -> Iterator[Picture]:
     upright = (lambda array: array) if row.time == 1 else np.transpose
     expected, actual, error = (upright(array) for array in (row.expected, row.actual, row.errors))
+    down = "bin" if row.time is not None else "second axis"
     low, high = float(expected.min()), float(expected.max())
     words = f"{title}, as it should be: {low:.3g} to {high:.3g}"
-    yield Picture(f"{title}: expected", "", charts.spectrogram(expected, low, high, f"{name}-e", words, across))
+    yield Picture(f"{title}: expected", "", charts.spectrogram(expected, low, high, f"{name}-e", words, across, down))
     bad = f"{said}: the part in one flat colour" if (said := _bad(actual)) else ""
     yield Picture(
         f"{title}: actual",
         bad,
-        charts.spectrogram(actual, low, high, f"{name}-a", f"{title}, as it is, in the same colours. {bad}", across),
+        charts.spectrogram(
+            actual, low, high, f"{name}-a", f"{title}, as it is, in the same colours. {bad}", across, down
+        ),
     )
     words = _worst(row)
     yield Picture(
-        f"{title}: difference", words, charts.difference(error, f"{name}-d", f"{title}, difference: {words}", across)
+        f"{title}: difference",
+        words,
+        charts.difference(error, f"{name}-d", f"{title}, difference: {words}", across, down),
     )
 
 
