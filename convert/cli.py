@@ -10,7 +10,7 @@ import typer
 from convert import signals
 from convert.errors import bugs_told, one_clear_error
 from convert.options import plain, with_target_options, words
-from convert.reports import Files, HtmlFile, JsonFlag, JunitFile, MarkdownFile, print_json, report
+from convert.reporting import Files, HtmlFile, JsonFlag, JunitFile, MarkdownFile, print_json, report
 from convert.targets import TARGETS, asked_for
 from recipes.base.errors import UserError
 from recipes.base.limits import time_limit

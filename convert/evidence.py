@@ -94,7 +94,8 @@ def compared(expected: Path, got: Path, found: Found) -> Evidence:
         names = [one.case for one in found.held if (one.artifact, one.runtime) == (answer.artifact, answer.runtime)]
         chosen = _worst_and_usual(names, of_this)
         if answer.case in chosen:
-            answers.append(replace(answer, worst=answer.case == chosen[0]))
+            outputs = tuple(_named(held, manifest) for held in answer.outputs)
+            answers.append(replace(answer, outputs=outputs, worst=answer.case == chosen[0]))
     return Evidence(
         title=f"{got}, held to {expected}",
         facts=_facts(manifest) if manifest else {},
@@ -105,6 +106,14 @@ def compared(expected: Path, got: Path, found: Found) -> Evidence:
         front_end=_front_end(manifest) if manifest else None,
         notes=tuple(found.notes),
     )
+
+
+def _named(held: Held, manifest: Manifest | None) -> Held:
+    """With its kind and the names of its axes, where the manifest of what is right says them."""
+    for output in manifest.outputs if manifest else ():
+        if output.name == held.name and len(output.axes) == held.expected.ndim:
+            return replace(held, axes=output.axes, kind=output.kind)
+    return held
 
 
 def _look(

@@ -1,4 +1,4 @@
-"""Where results go: to the terminal as a table or JSON, and into the files of --junit, --markdown and --html."""
+"""What a command leaves: tables or JSON on stdout, the files of --junit, --markdown and --html, and its exit code."""
 
 import json
 import shlex
