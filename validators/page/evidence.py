@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Held:
-    """One output as it should be and as it is, both whole and of one shape; `kind` is `recipes.base.spec.Kind`.
+    """One output as it should be and as it is, of one shape; `kind` is `recipes.base.spec.Kind`.
 
-    `axes` holds a name per axis that may change, as `recipes.base.spec.Output`.
+    What is not known of `expected` is NaN: references keep a part alone of what is long. `axes` holds a name per axis
+    that may change, as `recipes.base.spec.Output`.
     """
 
     name: str

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from recipes.base.shown import shown
 from tests.reading import Element, read
 from tests.validators.page.pages import HOSTILE, TOLERANCE, answer_of, checks_of, evidence_of, held_of, whole
+from validators.compare import Sampled
 from validators.divergence import Divergence, Growth
 from validators.page import Answer, Evidence, Held, Wrote, missing, write
 from validators.report import verdict
@@ -119,6 +120,20 @@ def test_the_sound_is_drawn_on_both_sides_with_low_bins_at_the_bottom() -> None:
     ]
     assert titles[5].startswith("scores, clip ")
     assert titles[5].endswith("of 2: error over classes")
+
+
+def test_what_a_reference_keeps_in_part_is_drawn_as_far_as_it_is_known() -> None:
+    whole_one = held_of("melspec", ("batch", "frames", 4), "feature", (2, 6, 4))
+    for stride, known in ((3, 8), (5, 5), (47, 1)):
+        part = Sampled.of(whole_one.expected, stride).spread()
+        actual = whole_one.actual.copy()
+        actual.reshape(-1)[1] += 100
+        one = Answer("m", "r", "fp32", "c", (replace(whole_one, expected=part, actual=actual),))
+        check = Check("m", "r", "fp32", "c", "melspec", "values", "passed")
+        words = [figure.text for figure in _page([check], evidence_of(one)).all("figure")]
+        assert any(f"{known} of 24 values are known" in text for text in words)
+        assert any("all within what is allowed" in text for text in words)
+        assert not any("NaN" in text for text in words)
 
 
 def test_nothing_is_fetched_run_or_styled_from_elsewhere() -> None:
