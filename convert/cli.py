@@ -10,11 +10,18 @@ import typer
 from convert import signals
 from convert.errors import bugs_told, one_clear_error
 from convert.options import plain, with_target_options, words
-from convert.reporting import check_files, print_json, report, write_junit, write_page
+from convert.reporting import Files, HtmlFile, JsonFlag, JunitFile, MarkdownFile, print_json, report
 from convert.targets import TARGETS, asked_for
 from recipes.base.errors import UserError
 from recipes.base.limits import time_limit
 from recipes.base.shown import shown
+
+if TYPE_CHECKING:
+    from convert.comparison import Found
+    from convert.progress import Step
+    from validators.page import Evidence
+    from validators.results import Check
+
 
 # Which formats and runtimes there are, and what can be said of them, is theirs to say.
 if TYPE_CHECKING:
@@ -49,20 +56,10 @@ class PrecisionChoice(StrEnum):
     fp16 = "fp16"
 
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Timeout = Annotated[
     float | None,
     typer.Option(
         min=0, help="Give up on a runtime, or on what reads a file, that takes more seconds than this. Default: 300."
-    ),
-]
-JunitFile = Annotated[Path | None, typer.Option(help="Also write the results as JUnit XML to this file.")]
-HtmlFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--html",
-        metavar="FILE",
-        help='Also write one page to this file, with pictures of what differs; pip install "soundport[report]".',
     ),
 ]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: every case, and each step's time.")]
@@ -163,6 +160,8 @@ def recipe(
         typer.Option(help="Set the absolute tolerance: X, or OUTPUT:X for one output; repeat for more."),
     ] = None,
     timeout: Timeout = None,
+    junit: JunitFile = None,
+    markdown: MarkdownFile = None,
     html: HtmlFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
@@ -177,7 +176,8 @@ def recipe(
         # Words that fit nothing are told before PyTorch is loaded.
         asked_for(formats, settings)
         folder = output or Path("artifacts") / name
-        check_files(None, html, folder)
+        files = Files(junit, markdown, html)
+        files.check(folder)
         from convert.pipeline import make
         from convert.progress import interrupts_kept, steps
         from convert.request import Request
@@ -203,10 +203,7 @@ def recipe(
         )
         with interrupts_kept(steps(verbose)) as step:
             made = make(request, step)
-            if html is not None:
-                from convert.evidence import gather
-
-                write_page(html, made.checks, gather(folder, made.checks, step), made.warnings)
+            files.write(made.checks, lambda: _gathered(folder, made.checks, step), warnings=made.warnings)
         for warning in made.warnings:
             sys.stderr.write(f"warning: {shown(warning)}\n")
         for note in made.notes if verbose else ():
@@ -222,23 +219,21 @@ def check(
     ] = False,
     timeout: Timeout = None,
     junit: JunitFile = None,
+    markdown: MarkdownFile = None,
     html: HtmlFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
 ) -> None:
     """Verify a made folder again, from its own files alone, in every runtime that is here."""
     with one_clear_error(), time_limit(timeout):
-        check_files(junit, html, folder)
+        files = Files(junit, markdown, html)
+        files.check(folder)
         from convert.progress import steps
         from convert.verify import verify
 
         step = steps(verbose)
         checks = verify(folder, step, run_code=run_code)
-        write_junit(checks, junit)
-        if html is not None:
-            from convert.evidence import gather
-
-            write_page(html, checks, gather(folder, checks, step))
+        files.write(checks, lambda: _gathered(folder, checks, step))
         report(checks, as_json, verbose, folder=str(folder))
 
 
@@ -297,6 +292,7 @@ def compare(
     ] = None,
     timeout: Timeout = None,
     junit: JunitFile = None,
+    markdown: MarkdownFile = None,
     html: HtmlFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
@@ -305,7 +301,8 @@ def compare(
     with one_clear_error(), time_limit(timeout):
         from convert import comparison
 
-        check_files(junit, html, expected, got)
+        files = Files(junit, markdown, html)
+        files.check(expected, got)
         found = comparison.compare(
             expected,
             got,
@@ -317,14 +314,22 @@ def compare(
             atol=atol or (),
             rtol=rtol or (),
         )
-        write_junit(found.checks, junit)
-        if html is not None:
-            from convert.evidence import compared
-
-            write_page(html, found.checks, compared(expected, got, found))
+        files.write(found.checks, lambda: _compared(expected, got, found), notes=found.notes)
         for note in found.notes:
             sys.stderr.write(f"note: {shown(note)}\n")
         report(found.checks, as_json, verbose, expected=str(expected), got=str(got), notes=found.notes)
+
+
+def _gathered(folder: Path, checks: "list[Check]", step: "Step") -> "Evidence":
+    from convert.evidence import gather
+
+    return gather(folder, checks, step)
+
+
+def _compared(expected: Path, got: Path, found: "Found") -> "Evidence":
+    from convert.evidence import compared
+
+    return compared(expected, got, found)
 
 
 @app.command()

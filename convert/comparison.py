@@ -225,11 +225,10 @@ def _arrays(blank: Check, pairs: Mapping[str, Pair], done: Mapping[str, str], si
 
 
 def _held(output: _Output, found: Pair, tolerance: Tolerance) -> Held | None:
-    """What can be drawn: both whole and of one shape."""
-    if found.expected.stride != 1 or found.expected.shape != found.actual.shape or not found.actual.size:
+    """What can be drawn: two of one shape."""
+    if found.expected.shape != found.actual.shape or not found.actual.size:
         return None
-    expected = found.expected.values.reshape(found.expected.shape)
-    return Held(output.name, output.axes, output.kind, tolerance, expected, found.actual)
+    return Held(output.name, output.axes, output.kind, tolerance, found.expected.spread(), found.actual)
 
 
 def _output(name: str, found: Pair, port: OutputPort | None) -> _Output:

@@ -85,10 +85,13 @@ def _heat(
 def errors(found: Floats, allowed: Floats, name: str, words: str, across: Across) -> Markup:
     """Absolute errors in a row, on a scale of powers of ten, and what is allowed at each.
 
-    Of many that share a point of the row, the one is drawn that takes the greatest share of what it may.
+    Of many that share a point of the row, the one is drawn that takes the greatest share of what it may. Nothing is
+    drawn where what is allowed is NaN.
     """
     row, limit = _worst(found.astype(np.float64), allowed.astype(np.float64))
     places = (np.arange(len(row)) + 0.5) / len(row) * across.end
+    known = ~np.isnan(limit)
+    row, limit, places = row[known], limit[known], places[known]
     bad = ~np.isfinite(row)
     top = float(limit.max())
     least = max(top * _LEAST_SHARE, float(np.finfo(np.float32).tiny))
@@ -136,8 +139,9 @@ def growth(shares: Sequence[float | None], marked: Sequence[int], limit: float, 
                 axes.annotate(
                     str(number), (places[place], drawn[place]), (0, 5), textcoords="offset points", ha="center"
                 )
-        axes.axhline(limit, color=LIMIT, linewidth=1, linestyle=(0, (4, 2)))
-        axes.set_title("– – a fault from here on", loc="right", color=LIMIT)
+        if limit > 0:
+            axes.axhline(limit, color=LIMIT, linewidth=1, linestyle=(0, (4, 2)))
+            axes.set_title("– – a fault from here on", loc="right", color=LIMIT)
         greatest = float(np.max(drawn, initial=max(least, limit), where=np.isfinite(drawn)))
         axes.set_ylim(min(least, greatest / 50) / 2, greatest * 4)
         _powers(axes)
@@ -173,7 +177,9 @@ def _greatest(values: Floats, most: int) -> Floats:
 
 
 def _worst(found: Floats, allowed: Floats) -> tuple[Floats, Floats]:
-    shares = np.where(np.isfinite(found), found / np.maximum(allowed, np.finfo(np.float64).tiny), np.inf)
+    with np.errstate(over="ignore"):
+        shares = np.where(np.isfinite(found), found / np.maximum(allowed, np.finfo(np.float64).tiny), np.inf)
+    shares[np.isnan(allowed)] = -1
     starts = _starts(len(found), _MOST_POINTS)
     places = [start + int(np.argmax(part)) for start, part in zip(starts, np.split(shares, starts[1:]), strict=True)]
     return found[places], allowed[places]

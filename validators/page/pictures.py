@@ -67,20 +67,27 @@ class _Row:
     which: str
 
     @property
+    def known(self) -> NDArray[np.bool_]:
+        return np.isfinite(self.expected)
+
+    @property
     def errors(self) -> NDArray[np.float64]:
+        """NaN where nobody knows what is right, too."""
         with np.errstate(invalid="ignore"):
             return np.asarray(np.abs(self.actual - self.expected))
 
     @property
     def allowed(self) -> NDArray[np.float64]:
+        """NaN where nobody knows what is right."""
         return np.asarray(self.seen.tolerance.atol + self.seen.tolerance.rtol * np.abs(self.expected))
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """Of what is allowed; infinite where something is no number."""
+        """Of what is allowed; infinite where something is no number, and below any share where nothing is known."""
         errors = self.errors
-        shares = errors / np.maximum(self.allowed, np.finfo(np.float64).tiny)
-        return np.where(np.isfinite(errors), shares, np.inf)
+        with np.errstate(over="ignore"):
+            shares = errors / np.maximum(self.allowed, np.finfo(np.float64).tiny)
+        return np.where(self.known, np.where(np.isfinite(errors), shares, np.inf), -1.0)
 
     @property
     def used(self) -> float:
@@ -95,7 +102,10 @@ def _row(seen: Held) -> _Row:
     if axes and axes[0] == "batch" and expected.ndim > 1:
         with np.errstate(invalid="ignore"):
             off = np.abs(actual - expected).reshape(len(expected), -1)
-        worst = int(np.argmax(np.where(np.isfinite(off), off, np.inf).max(axis=1))) if off.size else 0
+            known = np.isfinite(expected).reshape(len(expected), -1)
+        # What is no number is worse than any that is.
+        off = np.where(known, np.where(np.isfinite(off), off, np.inf), -1.0)
+        worst = int(np.argmax(off.max(axis=1)))
         which = f", clip {worst + 1} of {len(expected)}" if len(expected) > 1 else ""
         expected, actual, axes = expected[worst], actual[worst], axes[1:]
     # One channel says nothing in a picture.
@@ -107,7 +117,7 @@ def _row(seen: Held) -> _Row:
 
 
 def _of_output(row: _Row, seconds: float | None, name: str, front_end: bool) -> Iterator[Picture]:
-    if row.expected.size < 2 or not np.isfinite(row.expected).all():
+    if row.expected.size < 2 or not row.known.any():
         return
     title = f"{shown(row.seen.name)}{row.which}"
     length = None if row.time is None else row.expected.shape[row.time]
@@ -129,12 +139,15 @@ def _of_output(row: _Row, seconds: float | None, name: str, front_end: bool) -> 
 
 def _images(row: _Row, across: Across, name: str, title: str) -> Iterator[Picture]:
     upright = (lambda array: array) if row.time == 1 else np.transpose
-    expected, actual, error = (upright(array) for array in (row.expected, row.actual, row.errors))
+    known = row.known
+    # All in the same way, or what is a gap alone would look like a difference.
+    expected, actual, error = (upright(_filled(array, known)) for array in (row.expected, row.actual, row.errors))
     down = "bin" if row.time is not None else "second axis"
     low, high = float(expected.min()), float(expected.max())
     words = f"{title}, as it should be: {low:.3g} to {high:.3g}"
-    yield Picture(f"{title}: expected", "", charts.spectrogram(expected, low, high, f"{name}-e", words, across, down))
-    bad = f"{said}: the part in one flat colour" if (said := _bad(actual)) else ""
+    part = "" if known.all() else f"{int(known.sum())} of {known.size} values are known; each stands for those after it"
+    yield Picture(f"{title}: expected", part, charts.spectrogram(expected, low, high, f"{name}-e", words, across, down))
+    bad = f"{said}: the part in one flat colour" if (said := _bad(row.actual)) else ""
     yield Picture(
         f"{title}: actual",
         bad,
@@ -152,22 +165,28 @@ def _images(row: _Row, across: Across, name: str, title: str) -> Iterator[Pictur
 
 def _errors(row: _Row, axis: int, across: Across, name: str, title: str) -> Picture:
     """Along one axis: of all that stand at one place, what takes the greatest share of what it may."""
-    errors, allowed = (
-        np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1) for array in (row.errors, row.allowed)
+    errors, allowed, shares = (
+        np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1) for array in (row.errors, row.allowed, row.shares)
     )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = np.where(np.isfinite(errors), errors / np.maximum(allowed, np.finfo(np.float64).tiny), np.inf)
     worst = shares.argmax(axis=1)[:, None]
     along, limit = (np.take_along_axis(array, worst, axis=1)[:, 0] for array in (errors, allowed))
     words = _worst(row)
     return Picture(title, words, charts.errors(along, limit, name, f"{title}. {words}", across))
 
 
+def _filled(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """With the last known value before it, in C order, for each that is not known."""
+    places = np.flatnonzero(known)
+    last = np.searchsorted(places, np.arange(values.size), side="right") - 1
+    return np.asarray(values.reshape(-1)[places[np.maximum(last, 0)]].reshape(values.shape))
+
+
 def _worst(row: _Row) -> str:
-    errors = row.errors
     if bad := _bad(row.actual):
         return bad
-    over = int(np.count_nonzero(errors > row.allowed))
+    known = row.known
+    errors, allowed = row.errors[known], row.allowed[known]
+    over = int(np.count_nonzero(errors > allowed))
     said = f"{over} of {errors.size} values are over what is allowed" if over else "all within what is allowed"
     return f"at most {errors.max():.3g}; {said}"
 
@@ -182,6 +201,8 @@ def top(answer: Answer, scores: str | None, labels: Sequence[str]) -> Top | None
     for seen in answer.outputs:
         row = _row(seen)
         if seen.name != scores or seen.kind not in SCORES or row.expected.shape != (len(labels),):
+            continue
+        if not row.known.all():
             continue
         expected, actual = (_probabilities(array, seen.kind) for array in (row.expected, row.actual))
         order = np.argsort(-expected, kind="stable")
