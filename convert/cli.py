@@ -1,9 +1,6 @@
 """The `convert` command. Heavy imports happen inside the command that needs them."""
 
-import json
-import shlex
 import sys
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -13,13 +10,16 @@ import typer
 from convert import signals
 from convert.errors import bugs_told, one_clear_error
 from convert.options import plain, with_target_options, words
+from convert.reporting import Files, HtmlFile, JsonFlag, JunitFile, MarkdownFile, print_json, report
 from convert.targets import TARGETS, asked_for
 from recipes.base.errors import UserError
 from recipes.base.limits import time_limit
 from recipes.base.shown import shown
 
 if TYPE_CHECKING:
+    from convert.comparison import Found
     from convert.progress import Step
+    from validators.page import Evidence
     from validators.results import Check
 
 
@@ -56,28 +56,13 @@ class PrecisionChoice(StrEnum):
     fp16 = "fp16"
 
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Timeout = Annotated[
     float | None,
     typer.Option(
         min=0, help="Give up on a runtime, or on what reads a file, that takes more seconds than this. Default: 300."
     ),
 ]
-JunitFile = Annotated[Path | None, typer.Option(help="Also write the results as JUnit XML to this file.")]
-HtmlFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--html",
-        metavar="FILE",
-        help='Also write one page to this file, with pictures of what differs; pip install "soundport[report]".',
-    ),
-]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: every case, and each step's time.")]
-
-
-def _print_json(data: dict[str, Any] | list[dict[str, Any]]) -> None:
-    # In ASCII: names of strangers' files may control a terminal, or be no text that stdout can write.
-    sys.stdout.write(json.dumps(data, indent=1, ensure_ascii=True, allow_nan=False) + "\n")
 
 
 @app.command("list")
@@ -100,7 +85,7 @@ def list_command(
         shown = variants() if name is None else (find(name),)
         if as_json:
             entries = [catalogue.entry(variant) for variant in shown]
-            _print_json(entries if name is None else entries[0])
+            print_json(entries if name is None else entries[0])
         else:
             Console().print(catalogue.table(shown) if name is None else catalogue.details(*shown), crop=False)
 
@@ -154,6 +139,14 @@ def recipe(
     config: Annotated[
         Path | None, typer.Option(metavar="FILE.yaml", help="Such numbers in a file; --set stands over it.")
     ] = None,
+    streaming: Annotated[
+        int | None,
+        typer.Option(
+            metavar="CHUNK",
+            min=1,
+            help="Also make files that take sound in chunks of so many hops, with a state (family mel).",
+        ),
+    ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(help="Names of the checkpoint's own classes: a text file, one a line, or .json or .csv."),
@@ -167,6 +160,8 @@ def recipe(
         typer.Option(help="Set the absolute tolerance: X, or OUTPUT:X for one output; repeat for more."),
     ] = None,
     timeout: Timeout = None,
+    junit: JunitFile = None,
+    markdown: MarkdownFile = None,
     html: HtmlFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
@@ -181,7 +176,8 @@ def recipe(
         # Words that fit nothing are told before PyTorch is loaded.
         asked_for(formats, settings)
         folder = output or Path("artifacts") / name
-        _check_page(html, folder)
+        files = Files(junit, markdown, html)
+        files.check(folder)
         from convert.pipeline import make
         from convert.progress import interrupts_kept, steps
         from convert.request import Request
@@ -203,15 +199,16 @@ def recipe(
             output_names=tuple(output_names or ()),
             lowering=not no_lowering,
             options=settings,
+            streaming=streaming,
         )
         with interrupts_kept(steps(verbose)) as step:
             made = make(request, step)
-            _write_page(html, made.checks, folder, step, made.warnings)
+            files.write(made.checks, lambda: _gathered(folder, made.checks, step), warnings=made.warnings)
         for warning in made.warnings:
             sys.stderr.write(f"warning: {shown(warning)}\n")
         for note in made.notes if verbose else ():
             sys.stderr.write(f"{shown(note)}\n")
-        _report(made.checks, as_json, verbose, folder=str(request.output), warnings=made.warnings)
+        report(made.checks, as_json, verbose, folder=str(request.output), warnings=made.warnings)
 
 
 @app.command()
@@ -222,26 +219,22 @@ def check(
     ] = False,
     timeout: Timeout = None,
     junit: JunitFile = None,
+    markdown: MarkdownFile = None,
     html: HtmlFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
 ) -> None:
     """Verify a made folder again, from its own files alone, in every runtime that is here."""
     with one_clear_error(), time_limit(timeout):
-        from convert.folder import check_file
+        files = Files(junit, markdown, html)
+        files.check(folder)
         from convert.progress import steps
         from convert.verify import verify
 
-        if junit is not None:
-            check_file(junit, folder)
-        _check_page(html, folder)
-        if html is not None and junit is not None and html.resolve() == junit.resolve():
-            raise UserError(f"{html}: --junit and --html would write the same file; give each a name of its own")
         step = steps(verbose)
         checks = verify(folder, step, run_code=run_code)
-        _write_junit(checks, junit)
-        _write_page(html, checks, folder, step)
-        _report(checks, as_json, verbose, folder=str(folder))
+        files.write(checks, lambda: _gathered(folder, checks, step))
+        report(checks, as_json, verbose, folder=str(folder))
 
 
 @app.command()
@@ -299,16 +292,17 @@ def compare(
     ] = None,
     timeout: Timeout = None,
     junit: JunitFile = None,
+    markdown: MarkdownFile = None,
+    html: HtmlFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
 ) -> None:
     """Hold any model, or what a device answered, to what is right, output by output; NHWC is undone."""
     with one_clear_error(), time_limit(timeout):
         from convert import comparison
-        from convert.folder import check_file
 
-        if junit is not None:
-            check_file(junit, expected, got)
+        files = Files(junit, markdown, html)
+        files.check(expected, got)
         found = comparison.compare(
             expected,
             got,
@@ -320,10 +314,22 @@ def compare(
             atol=atol or (),
             rtol=rtol or (),
         )
-        _write_junit(found.checks, junit)
+        files.write(found.checks, lambda: _compared(expected, got, found), notes=found.notes)
         for note in found.notes:
             sys.stderr.write(f"note: {shown(note)}\n")
-        _report(found.checks, as_json, verbose, expected=str(expected), got=str(got), notes=found.notes)
+        report(found.checks, as_json, verbose, expected=str(expected), got=str(got), notes=found.notes)
+
+
+def _gathered(folder: Path, checks: "list[Check]", step: "Step") -> "Evidence":
+    from convert.evidence import gather
+
+    return gather(folder, checks, step)
+
+
+def _compared(expected: Path, got: Path, found: "Found") -> "Evidence":
+    from convert.evidence import compared
+
+    return compared(expected, got, found)
 
 
 @app.command()
@@ -391,73 +397,10 @@ def inspect(
 
         found = inspection.isolated(package, hazards)
         if as_json:
-            _print_json(found.as_json())
+            print_json(found.as_json())
         else:
             Console().print(inspection.text(found))
     raise typer.Exit(int(found.broken))
-
-
-def _write_junit(checks: "list[Check]", path: Path | None) -> None:
-    if path is None:
-        return
-    from convert.folder import replaced
-    from validators import report
-
-    with replaced(path) as partial:
-        partial.write_text(report.junit(checks), encoding="utf-8")
-
-
-def _check_page(path: Path | None, *sources: Path) -> None:
-    """UserError, before anything is computed, where no page can be made or none can be there."""
-    if path is None:
-        return
-    from convert.folder import check_file
-    from validators import page
-
-    if reason := page.missing():
-        raise UserError(f"--html: {reason}")
-    check_file(path, *sources)
-
-
-def _write_page(
-    path: Path | None, checks: "list[Check]", folder: Path, step: "Step", warnings: Sequence[str] = ()
-) -> None:
-    """The page of a made folder."""
-    if path is None:
-        return
-    from convert.evidence import gather
-    from convert.folder import replaced
-    from validators import page
-
-    evidence = gather(folder, checks, step)
-    with step("page"), replaced(path) as partial:
-        partial.write_text(page.write(checks, evidence, _command(), warnings), encoding="utf-8")
-
-
-def _command() -> str:
-    """What was typed."""
-    return shlex.join(["convert", *sys.argv[1:]])
-
-
-def _report(checks: "list[Check]", as_json: bool, verbose: bool, **more: Any) -> None:
-    """Prints the results and leaves with the exit code that they add up to."""
-    from rich.console import Console
-
-    from validators import report
-    from validators.results import exit_code
-
-    code = exit_code(checks)
-    if as_json:
-        _print_json({**more, "exit_code": code, **report.as_json(checks)})
-    else:
-        Console().print(report.table(checks, verbose))
-        for check in checks:
-            if check.kind == "rules" and check.status == "passed" and check.message:
-                warning = f"{check.artifact}: {check.message}; `convert inspect` says why"
-                sys.stdout.write(f"warning: {shown(warning)}\n")
-        if "folder" in more:
-            sys.stdout.write(f"{shown(more['folder'])}\n")
-    raise typer.Exit(code)
 
 
 @app.command()
@@ -495,7 +438,7 @@ def run(
         if result.remark:
             sys.stderr.write(f"note: {shown(f'{source}: {result.remark}')}\n")
         if as_json:
-            _print_json(result.as_json())
+            print_json(result.as_json())
             return
         for index, row in enumerate(result.top if not result.windows else ()):
             if len(result.top) > 1:

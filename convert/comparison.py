@@ -1,7 +1,7 @@
 """What `convert compare` does: answers of two sides, dumps or models that are run, held to each other."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from convert import models
@@ -15,6 +15,7 @@ from validators.compare import compare_outputs
 from validators.dumps import Dump, Tensor, Tensors
 from validators.layout import Pair, explained, undone
 from validators.matching import split
+from validators.page import Answer, Held
 from validators.pairing import Match, by_values, cases, match, pair, squeezed
 from validators.reference.format import OutputPort
 from validators.results import Check
@@ -30,10 +31,11 @@ _MANY = 8
 
 @dataclass(frozen=True)
 class Found:
-    """The checks, and what was assumed or undone before comparing."""
+    """The checks, what was assumed or undone before comparing, and the arrays that were compared, case by case."""
 
     checks: list[Check]
     notes: list[str]
+    held: list[Answer]
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def compare(
     return Found(
         [check for one in found for check in one.checks],
         list(dict.fromkeys(note for one in found for note in one.notes)),
+        [answer for one in found for answer in one.held],
     )
 
 
@@ -103,7 +106,8 @@ def _compared(
     checks += [check for name, e, g in chosen for check in _case(replace(blank, case=name), e, g, sides)]
     overridden = ", but for --atol and --rtol" if atol or rtol else ""
     said = [": ".join(filter(None, (c.output, c.message))) for c in checks if c.status == "passed" and c.message]
-    return Found(checks, [*dict.fromkeys([*answers.notes, *said]), f"tolerances: {origin}{overridden}"])
+    notes = [*dict.fromkeys([*answers.notes, *said]), f"tolerances: {origin}{overridden}"]
+    return Found(checks, notes, sides.held)
 
 
 def tolerances_for(expected: Path, names: Sequence[str], precision: Precision) -> tuple[dict[str, Tolerance], str]:
@@ -122,13 +126,17 @@ def tolerances_for(expected: Path, names: Sequence[str], precision: Precision) -
 
 @dataclass(frozen=True)
 class _Sides:
-    """What holds for all cases; `given` are names that stand against each other, those of `near` by their values."""
+    """What holds for all cases; `given` are names that stand against each other, those of `near` by their values.
+
+    `held` is added to while they are compared.
+    """
 
     expected: Dump
     got: Dump
     tolerances: Mapping[str, Tolerance]
     given: Mapping[str, str]
     near: frozenset[str]
+    held: list[Answer] = field(default_factory=list)
 
     @property
     def loose(self) -> str:
@@ -194,6 +202,8 @@ def _arrays(blank: Check, pairs: Mapping[str, Pair], done: Mapping[str, str], si
     """Shapes, values, and axes where a side says them; a dump's type of numbers says nothing of the model's."""
     ports = {port.name: port for port in (*sides.got.ports, *sides.expected.ports)}
     outputs = [_output(name, found, ports.get(name)) for name, found in pairs.items()]
+    held = (_held(output, pairs[output.name], sides.tolerances[output.name]) for output in outputs)
+    sides.held.append(Answer(blank.artifact, blank.runtime, blank.precision, blank.case, tuple(filter(None, held))))
     for check in compare_outputs(
         {name: found.expected for name, found in pairs.items()},
         {name: found.actual for name, found in pairs.items()},
@@ -212,6 +222,13 @@ def _arrays(blank: Check, pairs: Mapping[str, Pair], done: Mapping[str, str], si
         if check.status == "failed" and check.kind != "axes":
             said.append(explained(pairs[check.output], sides.tolerances[check.output]))
         yield replace(check, message="; ".join(filter(None, said)))
+
+
+def _held(output: _Output, found: Pair, tolerance: Tolerance) -> Held | None:
+    """What can be drawn: two of one shape."""
+    if found.expected.shape != found.actual.shape or not found.actual.size:
+        return None
+    return Held(output.name, output.axes, output.kind, tolerance, found.expected.spread(), found.actual)
 
 
 def _output(name: str, found: Pair, port: OutputPort | None) -> _Output:

@@ -1,14 +1,18 @@
 """What a page shows of a made folder beside its checks: each file is run once more where pictures tell more."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convert import manifest as manifests
+from convert.comparison import Found
 from convert.manifest import Manifest
+from convert.models import made
 from convert.progress import Step
 from convert.targets import named
+from convert.targets.target import Target
 from recipes.base import labels
 from recipes.base.errors import UserError
 from recipes.base.quiet import quiet
@@ -22,7 +26,7 @@ from validators.results import Check
 from validators.runners.runner import Arrays, RunnerError, run_batch
 from validators.values import Case, fed
 
-with quiet("coremltools"):
+if TYPE_CHECKING:
     from validators.coreml.hazards import Hazard
     from validators.coreml.rules import Breach
 
@@ -32,12 +36,12 @@ _LABELS = "labels.json"
 
 
 @dataclass
-class _Found:
+class _Looked:
     """What is gathered while one artifact after the other is looked at."""
 
     answers: list[Answer] = field(default_factory=list)
-    rules: dict[str, tuple[Breach, ...]] = field(default_factory=dict)
-    hazards: dict[str, tuple[Hazard, ...]] = field(default_factory=dict)
+    rules: dict[str, "tuple[Breach, ...]"] = field(default_factory=dict)
+    hazards: dict[str, "tuple[Hazard, ...]"] = field(default_factory=dict)
     unseen: list[str] = field(default_factory=list)
 
 
@@ -48,7 +52,7 @@ def gather(folder: Path, checks: Sequence[Check], step: Step) -> Evidence:
     UserError where the folder is none.
     """
     manifest = manifests.read(folder)
-    found = _Found()
+    found = _Looked()
     names: tuple[str, ...] = ()
     if any(check.kind == "checksum" and check.status == "failed" for check in checks):
         found.unseen.append("nothing is drawn: the files are not those that were made, and are not opened")
@@ -78,8 +82,42 @@ def gather(folder: Path, checks: Sequence[Check], step: Step) -> Evidence:
     )
 
 
+def compared(expected: Path, got: Path, found: Found) -> Evidence:
+    """Of two dumps, or of what two models answered: the case that fared worst, and the usual one."""
+    home = made(expected)
+    manifest = home[1] if home else None
+    answers = []
+    for answer in found.held:
+        of_this = [
+            check for check in found.checks if (check.artifact, check.runtime) == (answer.artifact, answer.runtime)
+        ]
+        names = [one.case for one in found.held if (one.artifact, one.runtime) == (answer.artifact, answer.runtime)]
+        chosen = _worst_and_usual(names, of_this)
+        if answer.case in chosen:
+            outputs = tuple(_named(held, manifest) for held in answer.outputs)
+            answers.append(replace(answer, outputs=outputs, worst=answer.case == chosen[0]))
+    return Evidence(
+        title=f"{got}, held to {expected}",
+        facts=_facts(manifest) if manifest else {},
+        versions=manifest.versions if manifest else {},
+        answers=tuple(sorted(answers, key=lambda answer: not answer.worst)),
+        labels=_labels(home[0], home[1]) if home else (),
+        scores=manifest.scores if manifest else None,
+        front_end=_front_end(manifest) if manifest else None,
+        notes=tuple(found.notes),
+    )
+
+
+def _named(held: Held, manifest: Manifest | None) -> Held:
+    """With its kind and the names of its axes, where the manifest of what is right says them."""
+    for output in manifest.outputs if manifest else ():
+        if output.name == held.name and len(output.axes) == held.expected.ndim:
+            return replace(held, axes=output.axes, kind=output.kind)
+    return held
+
+
 def _look(
-    found: _Found, folder: Path, manifest: Manifest, name: str, cases: Sequence[Case], checks: Sequence[Check]
+    found: _Looked, folder: Path, manifest: Manifest, name: str, cases: Sequence[Case], checks: Sequence[Check]
 ) -> None:
     """Runs one artifact in each runtime that has answered, and asks what else its format can tell."""
     artifact, path = manifest.artifacts[name], folder / name
@@ -97,7 +135,7 @@ def _look(
             if not chosen:
                 continue
             try:
-                runner = runtime.open(path, worker)
+                runner = runtime.open(path, worker, tensor)
                 for case in chosen:
                     seconds = _seconds(case, tensor, manifest)
                     seen = _seen(case, run_batch(runner, case.inputs), outputs, artifact.precision)
@@ -115,26 +153,41 @@ def _look(
             except RunnerError as error:
                 found.unseen.append(f"{name} in {runtime.name}: {error}")
         try:
-            if target.rules is not None:
-                found.rules[path.name] = tuple(
-                    worker.call(target.rules, path, returns=list[Breach], raises=(UserError,))
-                )
-            if target.hazards is not None and artifact.precision != "fp32":
-                found.hazards[path.name] = tuple(
-                    worker.call(target.hazards, path, own, returns=list[Hazard], raises=(UserError,))
-                )
+            _ask(found, target, worker, path, own, artifact.precision)
         except (UserError, WorkerError) as error:
             found.unseen.append(f"{name}: {error}")
+
+
+def _ask(
+    found: _Looked, target: Target, worker: Worker, path: Path, cases: Sequence[Case], precision: Precision
+) -> None:
+    """What the format can tell of the file; nothing is too small or too great for float32."""
+    if target.rules is None and target.hazards is None:
+        return
+    # Seconds to import, and needed only here.
+    with quiet("coremltools"):
+        from validators.coreml.hazards import Hazard
+        from validators.coreml.rules import Breach
+    if target.rules is not None:
+        rules = worker.call(target.rules, path, returns=list[Breach], raises=(UserError,))
+        found.rules[path.name] = tuple(rules)
+    if target.hazards is not None and precision != "fp32":
+        hazards = worker.call(target.hazards, path, cases, returns=list[Hazard], raises=(UserError,))
+        found.hazards[path.name] = tuple(hazards)
 
 
 def _chosen(cases: Sequence[Case], compared: Sequence[Check]) -> list[Case]:
     """The case that fared worst and the usual one, of those that were compared; a folder holds none of a sweep."""
     held = {case.name: case for case in cases}
-    values = [check for check in compared if check.kind == "values" and check.case in held]
+    return [held[name] for name in _worst_and_usual(list(held), compared)]
+
+
+def _worst_and_usual(names: Sequence[str], compared: Sequence[Check]) -> list[str]:
+    values = [check for check in compared if check.kind == "values" and check.case in names]
     if not values:
         return []
     worst = max(values, key=_need).case
-    return [held[name] for name in dict.fromkeys((worst, _USUAL)) if any(check.case == name for check in values)]
+    return [name for name in dict.fromkeys((worst, _USUAL)) if any(check.case == name for check in values)]
 
 
 def _need(check: Check) -> tuple[int, float]:
@@ -146,24 +199,19 @@ def _need(check: Check) -> tuple[int, float]:
 
 def _seconds(case: Case, tensor: Input, manifest: Manifest) -> float | None:
     """Of its sound; None where the file is fed something else."""
-    return case.inputs[tensor.name].shape[-1] / manifest.sample_rate if tensor == manifest.input else None
+    sound = tensor == manifest.input or tensor.stream
+    return case.inputs[manifest.input.name].shape[-1] / manifest.sample_rate if sound else None
 
 
 def _seen(case: Case, answer: Arrays, outputs: Sequence[Output], precision: Precision) -> Iterator[Held]:
-    """Outputs that can be held to what is expected, element by element; of some the reference keeps a part alone."""
+    """Outputs that can be held to what is expected, element by element."""
     for output in outputs:
         if output.name not in case.expected or output.name not in answer:
             continue
         expected, actual = Sampled.of(case.expected[output.name]), answer[output.name]
-        if expected.stride == 1 and expected.shape == actual.shape and actual.size:
-            yield Held(
-                output.name,
-                output.axes,
-                output.kind,
-                output.tolerances[precision],
-                expected.values.reshape(expected.shape),
-                actual,
-            )
+        if expected.shape == actual.shape and actual.size:
+            tolerance = output.tolerances[precision]
+            yield Held(output.name, output.axes, output.kind, tolerance, expected.spread(), actual)
 
 
 def _labels(folder: Path, manifest: Manifest) -> tuple[str, ...]:

@@ -187,7 +187,8 @@ def _run(side: Side, cases: Iterable[Feed], arrays: Callable[[Feed], Arrays]) ->
         try:
             given = run_batch(side.runner, arrays(one))
         except RunnerError as error:
-            failed[one.name] = str(error)
+            hint = "; what it was fed was generated to fit what it declares: give what it takes with --on"
+            failed[one.name] = f"{error}{hint if one.made else ''}"
             continue
         answers[one.name] = {name: Sampled.of(as_float32(np.asarray(value))) for name, value in given.items()}
     return Dump(answers, answered=True), failed

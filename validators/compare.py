@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
 from functools import partial
+from math import prod
 from typing import Protocol
 
 import numpy as np
@@ -39,6 +40,14 @@ class Sampled:
     def sampled(self, actual: NDArray[np.generic]) -> NDArray[np.generic]:
         """The elements of a whole array that stand against `values`."""
         return Sampled.of(actual, self.stride).values
+
+    def spread(self) -> NDArray[np.generic]:
+        """The whole array, with NaN for each element that is not there; for floats."""
+        if self.stride == 1:
+            return self.values.reshape(self.shape)
+        whole = np.full(prod(self.shape), np.nan, self.values.dtype)
+        whole[:: self.stride] = self.values
+        return whole.reshape(self.shape)
 
     def index(self, position: int) -> list[int]:
         """Where in the whole array the element at that position of `values` is."""

@@ -1,7 +1,7 @@
 """What models are fed: arrays that somebody gave, a sound, or what is generated to fit all that the models say."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -26,12 +26,16 @@ class NoFitError(UserError):
 
 @dataclass(frozen=True)
 class Feed:
-    """One case: what EXPECTED and GOT are fed, by their own names. `notes` say what was generated or left out."""
+    """One case: what EXPECTED and GOT are fed, by their own names; `made` tells that some of it was generated.
+
+    `notes` say what was generated or left out.
+    """
 
     name: str
     expected: Arrays
     got: Arrays
     notes: tuple[str, ...] = ()
+    made: bool = False
 
 
 def generated(slots: Sequence[Slot], *, rate: int = RATE, least: int = 1) -> list[Feed]:
@@ -80,7 +84,7 @@ def _completed(
         else _values(slot, shapes[slot.name], seed + 2 * place + 1, rate)
         for place, slot in enumerate(slots)
     }
-    return feed(slots, name, whole, notes)
+    return replace(feed(slots, name, whole, notes), made=len(arrays) < len(slots))
 
 
 def _refuse_alone(slots: Sequence[Slot], among: Sequence[Slot]) -> None:

@@ -42,7 +42,7 @@ def table(checks: Sequence[Check], verbose: bool = False) -> "RenderableType":
 
     parts: list[RenderableType] = []
     for key, worst in worst_cases(checks).items():
-        parts.append(_grid(joined(key), _COLUMNS, worst))
+        parts.append(_grid(joined(key), COLUMNS, worst))
         if verbose:
             parts.append(_grid(None, _MORE_COLUMNS, worst))
     for status, line in faults(checks, verbose):
@@ -110,7 +110,7 @@ def _figure(form: str, of: Callable[[Comparison], float | None]) -> _Column:
     return cell
 
 
-_COLUMNS: dict[str, _Column] = {
+COLUMNS: dict[str, _Column] = {
     "output": lambda check: check.output,
     "worst case": lambda check: check.case,
     "max abs": _figure(".2e", lambda c: c.max_abs),
@@ -130,7 +130,7 @@ _MORE_COLUMNS: dict[str, _Column] = {
     "top-k": _figure(".1%", lambda c: c.top_k_agreement),
     "flips": _figure("d", lambda c: c.flips),
 }
-_WORDS = ("output", "worst case", "status")
+WORDS = ("output", "worst case", "status")
 
 
 def _grid(title: str | None, columns: Mapping[str, _Column], worst: Sequence[Check]) -> "Table":
@@ -141,7 +141,7 @@ def _grid(title: str | None, columns: Mapping[str, _Column], worst: Sequence[Che
     grid = Table(box=box.SIMPLE_HEAD, title_justify="left", padding=0)
     grid.title = Text(shown(title)) if title else None
     for head in columns:
-        grid.add_column(head, justify="left" if head in _WORDS else "right")
+        grid.add_column(head, justify="left" if head in WORDS else "right")
     for check in worst:
         cells = (Text(shown(cell(check))) for cell in columns.values())
         grid.add_row(*cells, style=None if check.status == "passed" else _STYLES[check.status])

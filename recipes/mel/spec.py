@@ -17,6 +17,7 @@ _MOST = 2**13
 _Length = Annotated[int, Field(gt=0, le=_MOST)]
 # Below, float32 has no full precision, and most devices take it for zero.
 _LEAST_FLOOR = 2.0**-126
+_LARGEST = 2.0**127
 
 _ONLY_WITH_A_LOG = ("amin", "added", "top_db")
 
@@ -87,6 +88,9 @@ class Numbers:
         for name in ("amin", "added", "ref"):
             if isinstance(value := getattr(self, name), (int, float)) and 0 < value < _LEAST_FLOOR:
                 yield f"{name} {value:g} is below what float32 holds, {_LEAST_FLOOR:.2g}"
+        for name in ("amin", "added", "ref", "mean", "scale", "input_scale"):
+            if isinstance(value := getattr(self, name), (int, float)) and abs(value) > _LARGEST:
+                yield f"{name} {value:g} is over what float32 holds, {_LARGEST:.2g}"
 
     @property
     def taps(self) -> int:
@@ -140,7 +144,7 @@ class Variant(spec.Variant):
     """`tolerances` are those of the output by `log`, for a `scale` of 1.
 
     Without a log their atol is a part of what a sine of full scale gives: sums in float32 round by the loudest that is
-    in them.
+    in them. `streaming` is that of chunks against the whole (`recipes.base.spec.Stream`).
     """
 
     trained: ClassVar[bool] = False
@@ -152,6 +156,7 @@ class Variant(spec.Variant):
     outputs: tuple[Output, ...] = ()
     front_end: Numbers
     tolerances: dict[Log, dict[Precision, Tolerance]]
+    streaming: Tolerance
 
     def __post_init__(self) -> None:
         super().__post_init__()

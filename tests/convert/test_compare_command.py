@@ -135,6 +135,19 @@ def test_what_it_shows(convert: Convert, tmp_path: Path, expected: Path) -> None
     assert "GOT is NHWC" in shape["message"]
 
 
+def test_what_a_ci_shows_of_it(convert: Convert, tmp_path: Path, expected: Path) -> None:
+    page = tmp_path / "page.md"
+    wrong = _npz(tmp_path / "wrong.npz", ARRAYS | {"embedding": ARRAYS["embedding"] + 1})
+    assert convert("compare", expected, wrong, "--markdown", page).exit_code == 1
+    text = page.read_text("utf-8")
+    assert text.startswith("### FAILED\\: 11 passed, 1 failed\n\n- **FAILED** wrong\\.npz, fp32, embedding, values")
+    assert "| clipwise |  | 0.00e+00 | 0.0001 | 0.0001 | 0.00e+00 | passed |" in text
+    assert "- tolerances\\: atol 0\\.0001, rtol 0\\.0001, the defaults of fp32" in text
+    said = convert("compare", expected, wrong, "--markdown", page, "--junit", page)
+    assert said.is_one_clear_error("--junit and --markdown would write the same file; give each a name of its own")
+    assert convert("compare", expected, wrong, "--markdown", tmp_path / "no" / "a.md").is_one_clear_error("no; make it")
+
+
 def _swap_names(arrays: Arrays) -> Arrays:
     return arrays | {"clipwise": arrays["embedding"], "embedding": arrays["clipwise"]}
 

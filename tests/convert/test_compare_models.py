@@ -264,6 +264,15 @@ def test_a_package_of_another_converter_stands_against_a_graph(convert: Convert,
     assert said.exit_code == 1
 
 
+@pytest.mark.usefixtures("here")
+def test_a_graph_that_takes_less_than_it_declares_says_how_to_feed_it(convert: Convert, tmp_path: Path) -> None:
+    path = _model(tmp_path / "ours.onnx", axes=("batch", "samples"))
+    said = convert("compare", path, path, "--json")
+    assert said.exit_code == 1
+    assert "EXPECTED, ours.onnx: onnxruntime: " in _messages(said)
+    assert "what it was fed was generated to fit what it declares: give what it takes with --on" in _messages(said)
+
+
 def test_a_model_that_crashes_its_runtime_has_failed(convert: Convert, tmp_path: Path, ours: Path) -> None:
     """tract divides by the stride."""
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 1, 8, 8))

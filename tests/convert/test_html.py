@@ -5,6 +5,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from convert.evidence import gather
@@ -124,6 +125,43 @@ def test_a_recipe_has_its_page(
     page = read((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert page.of("verdict")[0].attributes["class"] == "verdict failed"
     assert "Warning: it is <loud>" in _section(page, "Notes").text
+
+
+def test_a_comparison_has_its_page(convert: Convert, tmp_path: Path) -> None:
+    random = np.random.RandomState(1)
+    expected = {"melspec": random.rand(1, 20, 8).astype(np.float32), "scores": random.rand(1, 6).astype(np.float32)}
+    got = {"melspec": expected["melspec"] + np.float32(0.5), "scores": expected["scores"].copy()}
+    got["melspec"][0, 3, 2] = np.nan
+    for name, arrays in (("expected.npz", expected), ("got.npz", got)):
+        np.savez(tmp_path / name, **arrays)  # type: ignore[arg-type]
+    said = convert("compare", tmp_path / "expected.npz", tmp_path / "got.npz", "--html", tmp_path / "page.html")
+    assert said.exit_code == 1
+    page = read((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert page.of("verdict")[0].attributes["class"] == "verdict failed"
+    assert "1 of 160 actual values are NaN or infinite" in page.of("faults")[0].text
+    drawn = [figure.text for figure in page.all("figcaption")]
+    assert drawn == [
+        "melspec: expected",
+        "melspec: actual",
+        "melspec: difference",
+        "scores: error over elements",
+    ]
+    assert "tolerances: atol 0.0001" in _section(page, "Notes").text
+    for place in ("expected.npz", "got.npz"):
+        said = convert("compare", tmp_path / "expected.npz", tmp_path / "got.npz", "--html", tmp_path / place)
+        assert said.is_one_clear_error("is what is read, and would be replaced")
+
+
+def test_a_comparison_of_a_made_folder_names_its_classes(convert: Convert, made_pann: Any, tmp_path: Path) -> None:
+    sound = made_pann.path / "reference" / "rich.wav"
+    assert convert("run", made_pann.onnx, sound, "-o", tmp_path / "got.npz").exit_code == 0
+    words = ["compare", made_pann.path, tmp_path / "got.npz", "--case", "rich", "--html", tmp_path / "page.html"]
+    assert convert(*words).exit_code == 0
+    page = read((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert "the same, in the same order" in page.of("top")[0].text
+    drawn = [figure.text for figure in page.all("figcaption")]
+    assert drawn[0] == "melspec: expected"
+    assert "framewise: error over classes" in drawn
 
 
 @pytest.mark.parametrize("command", ["check", "recipe"])

@@ -12,7 +12,7 @@ import typer
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import Function, Program
 
-from convert import cli
+from convert import reporting
 from validators.coreml_rules import check_coreml_rules
 
 
@@ -156,7 +156,7 @@ def test_warnings_stand_below_the_table_and_leave_the_exit_code(made_pann, capsy
     check = check_coreml_rules(made_pann.mlpackage, "mixed")
     verified = replace(check, kind="values", output="clipwise", message="")
     with pytest.raises(typer.Exit) as left:
-        cli._report([check, verified], as_json=False, verbose=False)
+        reporting.report([check, verified], as_json=False, verbose=False)
     assert left.value.exit_code == 0
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("warning: model.mlpackage: gpu-dimension (")

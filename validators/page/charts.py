@@ -29,27 +29,30 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Across:
-    """What goes from left to right, and where it ends."""
+    """What goes along a side of a chart, and where it ends."""
 
     words: str
     end: float
 
 
-def spectrogram(values: Floats, low: float, high: float, name: str, words: str, across: Across) -> Markup:
-    """(bins, frames) as a picture, low bins at the bottom; `low` and `high` are the ends of its colours."""
+def spectrogram(values: Floats, low: float, high: float, name: str, words: str, across: Across, up: str) -> Markup:
+    """(bins, frames) as a picture, low bins at the bottom; `low` and `high` are the ends of its colours.
+
+    `up` says what goes up.
+    """
     image = _means(_means(values, _MOST_COLUMNS).T, _MOST_ROWS).T
-    return _heat(image, low, high, "viridis", name, words, across, len(values))
+    return _heat(image, low, high, "viridis", name, words, across, Across(up, len(values)))
 
 
-def difference(values: Floats, name: str, words: str, across: Across) -> Markup:
+def difference(values: Floats, name: str, words: str, across: Across, up: str) -> Markup:
     """(bins, frames) of absolute errors, from 0 to the greatest of them."""
     image = _greatest(_greatest(values, _MOST_COLUMNS).T, _MOST_ROWS).T
     finite = values[np.isfinite(values)]
-    return _heat(image, 0.0, float(finite.max(initial=0)), "inferno", name, words, across, len(values))
+    return _heat(image, 0.0, float(finite.max(initial=0)), "inferno", name, words, across, Across(up, len(values)))
 
 
 def _heat(
-    image: Floats, low: float, high: float, colours: str, name: str, words: str, across: Across, bins: int
+    image: Floats, low: float, high: float, colours: str, name: str, words: str, across: Across, up: Across
 ) -> Markup:
     with svg.drawing():
         figure = Figure(figsize=_SIZE, layout="constrained")
@@ -63,11 +66,11 @@ def _heat(
             origin="lower",
             aspect="auto",
             interpolation="none",
-            extent=(0, across.end, 0, bins),
+            extent=(0, across.end, 0, up.end),
         )
         axes.set_xlabel(across.words)
         axes.xaxis.set_major_locator(MaxNLocator(6))
-        axes.set_ylabel("bin")
+        axes.set_ylabel(up.words)
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         bar = figure.colorbar(shown, ax=axes, fraction=0.06, pad=0.02)
         # A picture and not a path for each of its colours.
@@ -82,10 +85,13 @@ def _heat(
 def errors(found: Floats, allowed: Floats, name: str, words: str, across: Across) -> Markup:
     """Absolute errors in a row, on a scale of powers of ten, and what is allowed at each.
 
-    Of many that share a point of the row, the one is drawn that takes the greatest share of what it may.
+    Of many that share a point of the row, the one is drawn that takes the greatest share of what it may. Nothing is
+    drawn where what is allowed is NaN.
     """
     row, limit = _worst(found.astype(np.float64), allowed.astype(np.float64))
     places = (np.arange(len(row)) + 0.5) / len(row) * across.end
+    known = ~np.isnan(limit)
+    row, limit, places = row[known], limit[known], places[known]
     bad = ~np.isfinite(row)
     top = float(limit.max())
     least = max(top * _LEAST_SHARE, float(np.finfo(np.float32).tiny))
@@ -99,9 +105,10 @@ def errors(found: Floats, allowed: Floats, name: str, words: str, across: Across
             # From edge to edge, though the first point and the last are half a step inside.
             ends = np.concatenate([[0], places, [across.end]]), np.concatenate([limit[:1], limit, limit[-1:]])
             axes.plot(*ends, color=LIMIT, linewidth=1, linestyle=(0, (4, 2)))
-            axes.annotate("allowed", (1, top), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=LIMIT)
+            axes.set_title("– – allowed", loc="right", color=LIMIT)
         # Two powers of ten or more, so that some are on the scale.
-        axes.set_ylim(float(np.min(drawn, initial=greatest / 50, where=~bad)) / 2, greatest * 4)
+        lowest = min(greatest / 50, float(limit.min()) or np.inf)
+        axes.set_ylim(float(np.min(drawn, initial=lowest, where=~bad)) / 2, greatest * 4)
         if bad.any():
             axes.plot(places[bad], np.full(bad.sum(), greatest * 2), "x", color=BAD, markersize=4, clip_on=False)
         _powers(axes)
@@ -132,8 +139,9 @@ def growth(shares: Sequence[float | None], marked: Sequence[int], limit: float, 
                 axes.annotate(
                     str(number), (places[place], drawn[place]), (0, 5), textcoords="offset points", ha="center"
                 )
-        axes.axhline(limit, color=LIMIT, linewidth=1, linestyle=(0, (4, 2)))
-        axes.annotate("a fault from here", (1, limit), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+        if limit > 0:
+            axes.axhline(limit, color=LIMIT, linewidth=1, linestyle=(0, (4, 2)))
+            axes.set_title("– – a fault from here on", loc="right", color=LIMIT)
         greatest = float(np.max(drawn, initial=max(least, limit), where=np.isfinite(drawn)))
         axes.set_ylim(min(least, greatest / 50) / 2, greatest * 4)
         _powers(axes)
@@ -169,7 +177,9 @@ def _greatest(values: Floats, most: int) -> Floats:
 
 
 def _worst(found: Floats, allowed: Floats) -> tuple[Floats, Floats]:
-    shares = np.where(np.isfinite(found), found / np.maximum(allowed, np.finfo(np.float64).tiny), np.inf)
+    with np.errstate(over="ignore"):
+        shares = np.where(np.isfinite(found), found / np.maximum(allowed, np.finfo(np.float64).tiny), np.inf)
+    shares[np.isnan(allowed)] = -1
     starts = _starts(len(found), _MOST_POINTS)
     places = [start + int(np.argmax(part)) for start, part in zip(starts, np.split(shares, starts[1:]), strict=True)]
     return found[places], allowed[places]

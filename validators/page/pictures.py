@@ -14,6 +14,7 @@ from validators.page.charts import Across
 from validators.page.evidence import Answer, Held
 
 TOP = 5
+_MOST_OUTPUTS = 8
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,13 @@ class Top:
 
 
 def draw(answer: Answer, front_end: str | None, name: str) -> Iterator[Picture]:
-    """Nothing where no output has time or classes. `name` is the answer's own in the page."""
-    for number, seen in enumerate(sorted(answer.outputs, key=lambda seen: (seen.name != front_end, seen.name))):
-        yield from _of_output(_row(seen), answer.seconds, f"{name}-{number}", seen.name == front_end)
+    """Nothing where no output has time or classes; of a dump of all layers the worst outputs alone.
+
+    `name` is the answer's own in the page.
+    """
+    rows = sorted(map(_row, answer.outputs), key=lambda row: -row.used)[:_MOST_OUTPUTS]
+    for number, row in enumerate(sorted(rows, key=lambda row: (row.seen.name != front_end, row.seen.name))):
+        yield from _of_output(row, answer.seconds, f"{name}-{number}", row.seen.name == front_end)
 
 
 @dataclass(frozen=True)
@@ -62,13 +67,31 @@ class _Row:
     which: str
 
     @property
+    def known(self) -> NDArray[np.bool_]:
+        return np.isfinite(self.expected)
+
+    @property
     def errors(self) -> NDArray[np.float64]:
+        """NaN where nobody knows what is right, too."""
         with np.errstate(invalid="ignore"):
             return np.asarray(np.abs(self.actual - self.expected))
 
     @property
     def allowed(self) -> NDArray[np.float64]:
+        """NaN where nobody knows what is right."""
         return np.asarray(self.seen.tolerance.atol + self.seen.tolerance.rtol * np.abs(self.expected))
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Of what is allowed; infinite where something is no number, and below any share where nothing is known."""
+        errors = self.errors
+        with np.errstate(over="ignore"):
+            shares = errors / np.maximum(self.allowed, np.finfo(np.float64).tiny)
+        return np.where(self.known, np.where(np.isfinite(errors), shares, np.inf), -1.0)
+
+    @property
+    def used(self) -> float:
+        return float(self.shares.max(initial=0))
 
 
 def _row(seen: Held) -> _Row:
@@ -79,25 +102,28 @@ def _row(seen: Held) -> _Row:
     if axes and axes[0] == "batch" and expected.ndim > 1:
         with np.errstate(invalid="ignore"):
             off = np.abs(actual - expected).reshape(len(expected), -1)
-        worst = int(np.argmax(np.where(np.isfinite(off), off, np.inf).max(axis=1))) if off.size else 0
+            known = np.isfinite(expected).reshape(len(expected), -1)
+        # What is no number is worse than any that is.
+        off = np.where(known, np.where(np.isfinite(off), off, np.inf), -1.0)
+        worst = int(np.argmax(off.max(axis=1)))
         which = f", clip {worst + 1} of {len(expected)}" if len(expected) > 1 else ""
         expected, actual, axes = expected[worst], actual[worst], axes[1:]
-    # A channel says nothing in a picture.
-    for place in reversed([place for place, size in enumerate(expected.shape) if size == 1 and axes[place] == 1]):
-        expected, actual = expected.squeeze(place), actual.squeeze(place)
-        del axes[place]
-    free = [place for place, axis in enumerate(axes) if isinstance(axis, str)]
+    # One channel says nothing in a picture.
+    axes = [axis for axis, size in zip(axes, expected.shape, strict=True) if size != 1]
+    expected, actual = expected.squeeze(), actual.squeeze()
+    # What a dump calls an axis is no name: nobody has said what it is.
+    free = [place for place, axis in enumerate(axes) if isinstance(axis, str) and axis.isidentifier()]
     return _Row(seen, expected, actual, free[0] if len(free) == 1 else None, which)
 
 
 def _of_output(row: _Row, seconds: float | None, name: str, front_end: bool) -> Iterator[Picture]:
-    if row.expected.size < 2 or not np.isfinite(row.expected).all():
+    if row.expected.size < 2 or not row.known.any():
         return
     title = f"{shown(row.seen.name)}{row.which}"
     length = None if row.time is None else row.expected.shape[row.time]
     time = None if length is None else Across("frame", length) if seconds is None else Across("seconds", seconds)
     if row.expected.ndim == 2 and (front_end or row.seen.kind == "feature") and min(row.expected.shape) > 1:
-        yield from _images(row, time or Across("column", row.expected.shape[0]), name, title)
+        yield from _images(row, time or Across("first axis", row.expected.shape[0]), name, title)
     if time is not None and length is not None and length > 1:
         yield _errors(row, row.time or 0, time, f"{name}-t", f"{title}: error over time")
     classes = row.expected.ndim - 1
@@ -107,44 +133,60 @@ def _of_output(row: _Row, seconds: float | None, name: str, front_end: bool) -> 
     elif row.seen.kind == "feature" and row.expected.ndim == 2 and row.time is not None:
         across = Across("bin", row.expected.shape[1 - row.time])
         yield _errors(row, 1 - row.time, across, f"{name}-b", f"{title}: error over bins")
+    elif row.seen.kind == "feature" and row.expected.ndim == 1 and time is None:
+        yield _errors(row, 0, Across("element", row.expected.size), f"{name}-n", f"{title}: error over elements")
 
 
 def _images(row: _Row, across: Across, name: str, title: str) -> Iterator[Picture]:
     upright = (lambda array: array) if row.time == 1 else np.transpose
-    expected, actual, error = (upright(array) for array in (row.expected, row.actual, row.errors))
+    known = row.known
+    # All in the same way, or what is a gap alone would look like a difference.
+    expected, actual, error = (upright(_filled(array, known)) for array in (row.expected, row.actual, row.errors))
+    down = "bin" if row.time is not None else "second axis"
     low, high = float(expected.min()), float(expected.max())
     words = f"{title}, as it should be: {low:.3g} to {high:.3g}"
-    yield Picture(f"{title}: expected", "", charts.spectrogram(expected, low, high, f"{name}-e", words, across))
-    bad = f"{said}: the part in one flat colour" if (said := _bad(actual)) else ""
+    part = "" if known.all() else f"{int(known.sum())} of {known.size} values are known; each stands for those after it"
+    yield Picture(f"{title}: expected", part, charts.spectrogram(expected, low, high, f"{name}-e", words, across, down))
+    bad = f"{said}: the part in one flat colour" if (said := _bad(row.actual)) else ""
     yield Picture(
         f"{title}: actual",
         bad,
-        charts.spectrogram(actual, low, high, f"{name}-a", f"{title}, as it is, in the same colours. {bad}", across),
+        charts.spectrogram(
+            actual, low, high, f"{name}-a", f"{title}, as it is, in the same colours. {bad}", across, down
+        ),
     )
     words = _worst(row)
     yield Picture(
-        f"{title}: difference", words, charts.difference(error, f"{name}-d", f"{title}, difference: {words}", across)
+        f"{title}: difference",
+        words,
+        charts.difference(error, f"{name}-d", f"{title}, difference: {words}", across, down),
     )
 
 
 def _errors(row: _Row, axis: int, across: Across, name: str, title: str) -> Picture:
     """Along one axis: of all that stand at one place, what takes the greatest share of what it may."""
-    errors, allowed = (
-        np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1) for array in (row.errors, row.allowed)
+    errors, allowed, shares = (
+        np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1) for array in (row.errors, row.allowed, row.shares)
     )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shares = np.where(np.isfinite(errors), errors / np.maximum(allowed, np.finfo(np.float64).tiny), np.inf)
     worst = shares.argmax(axis=1)[:, None]
     along, limit = (np.take_along_axis(array, worst, axis=1)[:, 0] for array in (errors, allowed))
     words = _worst(row)
     return Picture(title, words, charts.errors(along, limit, name, f"{title}. {words}", across))
 
 
+def _filled(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """With the last known value before it, in C order, for each that is not known."""
+    places = np.flatnonzero(known)
+    last = np.searchsorted(places, np.arange(values.size), side="right") - 1
+    return np.asarray(values.reshape(-1)[places[np.maximum(last, 0)]].reshape(values.shape))
+
+
 def _worst(row: _Row) -> str:
-    errors = row.errors
     if bad := _bad(row.actual):
         return bad
-    over = int(np.count_nonzero(errors > row.allowed))
+    known = row.known
+    errors, allowed = row.errors[known], row.allowed[known]
+    over = int(np.count_nonzero(errors > allowed))
     said = f"{over} of {errors.size} values are over what is allowed" if over else "all within what is allowed"
     return f"at most {errors.max():.3g}; {said}"
 
@@ -159,6 +201,8 @@ def top(answer: Answer, scores: str | None, labels: Sequence[str]) -> Top | None
     for seen in answer.outputs:
         row = _row(seen)
         if seen.name != scores or seen.kind not in SCORES or row.expected.shape != (len(labels),):
+            continue
+        if not row.known.all():
             continue
         expected, actual = (_probabilities(array, seen.kind) for array in (row.expected, row.actual))
         order = np.argsort(-expected, kind="stable")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from recipes.base.spec import Input
     from recipes.base.worker import Worker
     from validators.runners.runner import Runner
     from validators.traces import Trace
@@ -107,9 +108,12 @@ class Runtime:
         # What the tracer's module imports, the worker has from the start.
         return traced(self.tracer, artifact, inputs, (self.tracer.partition(":")[0],) if self.needs else ())
 
-    def open(self, artifact: Path, worker: Worker | None = None) -> Runner:
-        """Loaded and run in `worker`, or in one of its own; RunnerError when the runtime refuses the artifact."""
+    def open(self, artifact: Path, worker: Worker | None = None, tensor: Input | None = None) -> Runner:
+        """Loaded and run in `worker`, or in one of its own; RunnerError when the runtime refuses the artifact.
+
+        A file that is fed `tensor` in chunks is run on whole sounds.
+        """
         from recipes.base.worker import Worker
         from validators.runners.isolated import opened
 
-        return opened(self.name, self.opener, artifact, worker or Worker(self.needs))
+        return opened(self.name, self.opener, artifact, worker or Worker(self.needs), tensor)
