@@ -373,7 +373,7 @@ def bisect(
         for note in found.notes:
             sys.stderr.write(f"note: {shown(note)}\n")
         if as_json:
-            _print_json(found.as_json())
+            print_json(found.as_json())
         else:
             Console().print(bisection.text(found, verbose))
     raise typer.Exit(found.exit_code)
