@@ -1,8 +1,8 @@
 """What a CI needs around a fleet of variants: the list of jobs before it, and one table of all manifests after it.
 
     convert list --json > variants.json
-    python fleet.py matrix variants.json "mel efficientat"     # a JSON list of their variants, for a matrix
-    python fleet.py table manifests '["mel", "mn04_as"]'       # Markdown, of manifests/manifest-VARIANT/manifest.json
+    python fleet.py matrix variants.json "pann efficientat"     # a JSON list of their variants, for a matrix
+    python fleet.py table manifests '["mobilenetv1", "mn04_as"]'       # Markdown, of manifests/manifest-VARIANT/manifest.json
 
 Needs nothing but Python. `table` ends with 1 unless all variants passed; a job that left nothing is none that did.
 """
