@@ -1,16 +1,18 @@
-"""Checks that go on while the next file is made: they wait for a worker's answers, and making waits for nothing."""
+"""Proofs and checks that go on while the next file is made: they wait for a worker, and making waits for nothing."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
+from typing import Protocol, TypeVar
 
-from validators.results import Check
+_T = TypeVar("_T")
 
-Checking = Callable[[], list[Check]]
-"""Waits for the checks, and raises what they raised."""
 
-Submit = Callable[[Checking], Checking]
+class Submit(Protocol):
+    """Takes what is to be done, and gives what waits for its result, and raises what it raised."""
+
+    def __call__(self, work: Callable[[], _T]) -> Callable[[], _T]: ...
 
 
 @contextmanager
@@ -21,8 +23,8 @@ def in_background() -> Iterator[Submit]:
     """
     pool = ThreadPoolExecutor(1, "checks")
 
-    def submit(check: Checking) -> Checking:
-        return pool.submit(copy_context().run, check).result
+    def submit(work: Callable[[], _T]) -> Callable[[], _T]:
+        return pool.submit(copy_context().run, work).result
 
     try:
         yield submit

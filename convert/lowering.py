@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import pickle
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ from convert.subject import Branch
 from exporters.lowering import REWRITES, UNROUNDED, Applied, LoweringError, lowered, shipped
 from exporters.lowering.shipped import Shipped
 from recipes.base.errors import UserError
+from recipes.base.worker import Worker, WorkerError
 from validators.lowered import Answers, check_float32, check_float64, in_float64
 from validators.results import Check
 from validators.runners.runner import Arrays
@@ -23,12 +25,18 @@ from validators.values import Case
 
 @dataclass(frozen=True)
 class Form:
-    """The module that every target takes, what was applied to make it, and how it fared against the faithful model."""
+    """The module that every target takes, and what was applied to make it."""
 
     module: Shipped
     applied: tuple[Applied, ...] = ()
-    checks: tuple[Check, ...] = ()
-    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How a lowered module fared against the faithful model."""
+
+    checks: list[Check]
+    warnings: list[str]
 
 
 def faithful_form(branch: Branch) -> Form:
@@ -36,20 +44,52 @@ def faithful_form(branch: Branch) -> Form:
 
 
 def lowered_form(branch: Branch) -> Form:
-    """Lowered and held to the faithful model: on every case and the sweep, in float64 too but for its longest.
-
-    Where that fails, a warning names the rewrite.
-    """
-    double = deepcopy(branch.model).double()
+    """Raises UserError where a rewrite does not cope with the model."""
     try:
         done = lowered(branch.model, branch.variant)
     except LoweringError as error:
         raise UserError(f"{branch.variant.name}: {error}; --no-lowering ships the authors' graph") from error
+    return Form(done.module, done.applied)
+
+
+def prover(branch: Branch, form: Form) -> Callable[[], Proof]:
+    """What proves a lowered form in a process of its own, beside whatever else is made, and waits for that.
+
+    That raises UserError where the process died, of a lack of memory above all. It works on our own data, and takes
+    what it needs.
+    """
+    # As they are now: while a module is exported, it is another. And what is needed of the branch can be sent.
+    sent = pickle.dumps((replace(branch, size=int, recordings={}), form), protocol=5)
+    worker = Worker((__name__,), limited=False)
+    # A fork of this process, which is to be made here: where no other thread is amid its work.
+    worker.start()
+
+    def prove() -> Proof:
+        try:
+            with worker:
+                return worker.call(_proved, sent, returns=Proof)
+        except WorkerError as error:
+            fault = f"what proves the lowered model {error}"
+            raise UserError(f"{branch.variant.name}: {fault}; --no-lowering ships the authors' graph") from error
+
+    return prove
+
+
+def _proved(sent: bytes) -> Proof:
+    return proved(*pickle.loads(sent))
+
+
+def proved(branch: Branch, form: Form) -> Proof:
+    """The lowered module held to the faithful model: on every case and the sweep, in float64 too but for its longest.
+
+    Where that fails, a warning names the rewrite.
+    """
+    double = deepcopy(branch.model).double()
     cases = list(_named(branch, branch.cases))
     checks = check_float32(
-        _answers(done.module, branch), [*cases, *_named(branch, branch.sweep)], branch.variant.outputs
+        _answers(form.module, branch), [*cases, *_named(branch, branch.sweep)], branch.variant.outputs
     )
-    rewrites = list(dict.fromkeys(step.rewrite for step in done.applied))
+    rewrites = list(dict.fromkeys(step.rewrite for step in form.applied))
     # The usual length is among the cases.
     short = [case for case in branch.sweep if _length(case) != branch.variant.input.default]
     doubled = in_float64(_answers(shipped(double, branch.variant), branch), [*cases, *_named(branch, short)])
@@ -58,10 +98,8 @@ def lowered_form(branch: Branch) -> Form:
     if exact != rewrites:
         without = " and ".join(name for name in rewrites if name in UNROUNDED)
         checks += _in_float64(branch, double, exact, doubled, f"without {without}")
-    warnings: tuple[str, ...] = ()
-    if any(check.status == "failed" for check in checks):
-        warnings = (_blamed(branch, double, rewrites, doubled),)
-    return Form(done.module, done.applied, tuple(checks), warnings)
+    failed = any(check.status == "failed" for check in checks)
+    return Proof(checks, [_blamed(branch, double, rewrites, doubled)] if failed else [])
 
 
 def _length(case: Case) -> int:

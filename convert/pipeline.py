@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from convert import papers
-from convert.background import Checking, Submit, in_background
+from convert.background import Submit, in_background
 from convert.folder import check_target, written_whole
-from convert.lowering import faithful_form, lowered_form
+from convert.lowering import Proof, faithful_form, lowered_form, prover
 from convert.manifest import Artifact, Rewritten
 from convert.progress import Step
 from convert.request import Request
@@ -38,8 +38,8 @@ class Made:
 def make(request: Request, step: Step) -> Made:
     """Everything asked for, in `request.output`, which appears whole or not at all.
 
-    A file is checked while the next one is made. Raises UserError for bad input. Checks that failed are in the result,
-    in the folder's manifest, and no error.
+    What is lowered is proved, and a file checked, while the next one is made. Raises UserError for bad input. Checks
+    that failed are in the result, in the folder's manifest, and no error.
     """
     check_target(request.output)
     targets = request.targets()
@@ -53,7 +53,8 @@ def make(request: Request, step: Step) -> Made:
         subject = settle(request, variant, _seconds(targets), refuse)
 
     made = Made(warnings=list(subject.warnings))
-    begun: list[tuple[Target, Job, Product, Checking]] = []
+    proofs: list[Callable[[], Proof]] = []
+    begun: list[tuple[Target, Job, Product, Callable[[], list[Check]]]] = []
     with written_whole(request.output) as folder, one_thread(), in_background() as submit:
         versions = papers.versions()
         with step("reference"):
@@ -61,12 +62,17 @@ def make(request: Request, step: Step) -> Made:
         for branch in fed:
             with step("lowering"):
                 form = lowered_form(branch) if request.lowering else faithful_form(branch)
+            if request.lowering:
+                proofs.append(submit(prover(branch, form)))
             made.lowering += [Rewritten(branch.variant.input.name, done.rewrite, done.place) for done in form.applied]
-            made.checks += form.checks
-            made.warnings += form.warnings
             for target, settings in targets:
                 job = Job(branch, form.module, settings, folder, step)
                 begun.append((target, job, *_made(target, job, submit)))
+        for proving in proofs:
+            with step("proof"):
+                proof = proving()
+            made.checks += proof.checks
+            made.warnings += proof.warnings
         for target, job, product, checking in begun:
             with step("check"):
                 checks = checking()
@@ -93,7 +99,7 @@ def _add(made: Made, target: Target, job: Job, product: Product, checks: list[Ch
             made.warnings += _remedy(target, job, name)
 
 
-def _made(target: Target, job: Job, submit: Submit) -> tuple[Product, Checking]:
+def _made(target: Target, job: Job, submit: Submit) -> tuple[Product, Callable[[], list[Check]]]:
     """The product, and what waits for its checks."""
     product = target.make(job)
     branch = job.branch

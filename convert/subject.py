@@ -209,7 +209,7 @@ def branches(subject: Subject, folder: Path, versions: dict[str, str]) -> Iterat
         cases=reference.read(folder).cases,
         sweep=_sweep(model, variant, kept),
         stem="model",
-        size=lambda samples: samples,
+        size=int,
         recordings={
             name: sound.reshape(variant.input.shape(1, len(sound))) for name, sound in subject.recordings.items()
         },

@@ -11,7 +11,7 @@ import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -123,7 +123,7 @@ def _ready(end: int, event: int, deadline: float) -> None:
     poll = select.poll()
     poll.register(end, event)
     # A command that was stopped for a while, and goes on, takes what has come meanwhile.
-    if not poll.poll(max(0, deadline - time.monotonic()) * 1000):
+    if not poll.poll(None if deadline == inf else max(0, deadline - time.monotonic()) * 1000):
         raise TimeoutError
 
 

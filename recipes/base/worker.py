@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
+from math import inf
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, overload
 
@@ -105,11 +106,13 @@ class Worker:
     """Calls functions in a process that starts at the first call and stays; after a death the next call starts anew.
 
     `needs` are heavy modules that the functions import. The process ends with this object, and with the process that
-    made it, however that ends. Safe to call from several threads, which wait for each other.
+    made it, however that ends. Safe to call from several threads, which wait for each other. What is our own work, on
+    data of ours, may be `limited` neither in time nor in memory.
     """
 
-    def __init__(self, needs: Sequence[str] = ()) -> None:
+    def __init__(self, needs: Sequence[str] = (), *, limited: bool = True) -> None:
         self._needs = tuple(needs)
+        self._limited = limited
         self._lock = threading.Lock()
         self._started: _Started | None = None
         self._finalizer: weakref.finalize | None = None
@@ -203,7 +206,7 @@ class Worker:
             raise WorkerError("answered what nobody can read") from error
 
     def _exchange(self, call: tuple[Callable[..., Any], tuple[Any, ...]]) -> tuple[dict[str, Any], Arrays]:
-        deadline = time.monotonic() + limits.seconds()
+        deadline = time.monotonic() + limits.seconds() if self._limited else inf
         started = self._alive()
         request = wire.request(call, started.asked)
         try:
@@ -222,7 +225,7 @@ class Worker:
     def _alive(self) -> _Started:
         if self._started is None or not self.alive:
             # In a fork of the process that started one, another: two would read from one pipe.
-            self._started = _start(self._needs, limits.memory())
+            self._started = _start(self._needs, limits.memory() if self._limited else None)
             self._finalizer = weakref.finalize(self, self._started.end)
             # A fork holds what this process does.
             self._bare = _resident(self._started.process.pid) or 0
@@ -277,7 +280,7 @@ def _most() -> int:
     return limits.memory() // 8
 
 
-def _start(needs: tuple[str, ...], memory: int) -> _Started:
+def _start(needs: tuple[str, ...], memory: int | None) -> _Started:
     forked = bool(needs) and sys.platform == "linux"
     for name in needs if forked else ():
         import_module(name)
@@ -298,7 +301,7 @@ def _start(needs: tuple[str, ...], memory: int) -> _Started:
     return _Started(process, requests, answers, said, life, room, Half(room, 0), os.getpid())
 
 
-def _spawned(pipes: tuple[int, ...], shared: int | None, memory: int) -> _Process:
+def _spawned(pipes: tuple[int, ...], shared: int | None, memory: int | None) -> _Process:
     """A fresh interpreter, which finds modules where this one does and nowhere else: not in the current folder."""
     code = (
         "import json, sys\n"
@@ -319,7 +322,7 @@ def _spawned(pipes: tuple[int, ...], shared: int | None, memory: int) -> _Proces
     )
 
 
-def _forked(pipes: tuple[int, ...], others: tuple[int, ...], shared: int | None, memory: int) -> _Process:
+def _forked(pipes: tuple[int, ...], others: tuple[int, ...], shared: int | None, memory: int | None) -> _Process:
     # A handler of this process must not run in the other one before that has taken its own.
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:

@@ -28,11 +28,11 @@ CALL = struct.Struct("<QQ")
 LARGEST_PIPE = 1 << 20
 
 
-def main(pipes: Sequence[int], shared: int | None, memory: int) -> None:
+def main(pipes: Sequence[int], shared: int | None, memory: int | None) -> None:
     """Answers calls until there are no more; never returns.
 
     The pipes' ends are where calls come from, where answers go, where it speaks, and what it lives as long as. `shared`
-    is what `shared_memory.made` gave. `memory` is in bytes, beyond what is taken by now.
+    is what `shared_memory.made` gave. `memory` is in bytes, beyond what is taken by now; None limits nothing.
     """
     asked, answered, saying, living = pipes
     room = shared_memory.mapped(shared)
@@ -95,9 +95,11 @@ def _end_with(living: int) -> None:
         os._exit(0)
 
 
-def _limit(memory: int) -> None:
+def _limit(memory: int | None) -> None:
     # A core dump would be a file beside the user's own.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if memory is None:
+        return
     taken = 0
     with contextlib.suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:
         taken = int(file.read().split()[5]) * resource.getpagesize()

@@ -17,6 +17,7 @@ _MOST = 2**13
 _Length = Annotated[int, Field(gt=0, le=_MOST)]
 # Below, float32 has no full precision, and most devices take it for zero.
 _LEAST_FLOOR = 2.0**-126
+_LARGEST = 2.0**127
 
 _ONLY_WITH_A_LOG = ("amin", "added", "top_db")
 
@@ -87,6 +88,9 @@ class Numbers:
         for name in ("amin", "added", "ref"):
             if isinstance(value := getattr(self, name), (int, float)) and 0 < value < _LEAST_FLOOR:
                 yield f"{name} {value:g} is below what float32 holds, {_LEAST_FLOOR:.2g}"
+        for name in ("amin", "added", "ref", "mean", "scale", "input_scale"):
+            if isinstance(value := getattr(self, name), (int, float)) and abs(value) > _LARGEST:
+                yield f"{name} {value:g} is over what float32 holds, {_LARGEST:.2g}"
 
     @property
     def taps(self) -> int:

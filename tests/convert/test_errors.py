@@ -232,7 +232,7 @@ def test_ctrl_c_in_earnest(synthetic_checkpoint: Path, tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        while not (line := process.stderr.readline()).startswith("reference: "):
+        while not (line := process.stderr.readline()).startswith("lowering: "):
             assert line, "it ended before the export began"
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)

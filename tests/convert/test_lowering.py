@@ -1,6 +1,9 @@
 """The form that ships: proved, told in the manifest, refused by name where a rewrite is wrong, or the authors' own."""
 
 import json
+import os
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,10 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from convert.lowering import Form, faithful_form, lowered_form
+from convert.lowering import Form, Proof, faithful_form, lowered_form, proved, prover
 from convert.subject import Branch
 from exporters.lowering import REWRITES, Applied
 from exporters.lowering.graph import change_layer, layer, nodes
+from recipes.base.errors import UserError
 from validators.runners.pytorch import answers
 from validators.values import Case
 
@@ -57,17 +61,22 @@ def _slightly_wrong(graph: GraphModule, by: float) -> Iterator[str]:
             yield str(node.target)
 
 
-def _failed(form: Form) -> set[tuple[str, str]]:
-    return {(check.precision, check.output) for check in form.checks if check.status == "failed"}
+def _proved(branch: Branch) -> tuple[Form, Proof]:
+    form = lowered_form(branch)
+    return form, proved(branch, form)
+
+
+def _failed(proof: Proof) -> set[tuple[str, str]]:
+    return {(check.precision, check.output) for check in proof.checks if check.status == "failed"}
 
 
 def test_what_was_applied_is_told_and_proved_in_both_precisions(tiny: Any) -> None:
-    form = lowered_form(_branch(tiny))
+    form, proof = _proved(_branch(tiny))
     assert form.applied == (Applied("fold-norms", "norm into conv"),)
-    assert (_failed(form), form.warnings) == (set(), ())
-    cases = {precision: {c.case for c in form.checks if c.precision == precision} for precision in ("fp32", "fp64")}
+    assert (_failed(proof), proof.warnings) == (set(), [])
+    cases = {precision: {c.case for c in proof.checks if c.precision == precision} for precision in ("fp32", "fp64")}
     assert cases == {"fp32": {"case 0", "case 1", "case 2"}, "fp64": {"case 0", "case 1", "case 2"}}
-    assert {check.output for check in form.checks} == {"logits", "map"}
+    assert {check.output for check in proof.checks} == {"logits", "map"}
 
 
 @pytest.mark.parametrize(("by", "precisions"), [(1e-2, {"fp32", "fp64"}), (1e-6, {"fp64"})])
@@ -75,24 +84,38 @@ def test_a_wrong_rewrite_fails_and_is_named(
     tiny: Any, monkeypatch: pytest.MonkeyPatch, by: float, precisions: set[str]
 ) -> None:
     monkeypatch.setitem(cast("Any", REWRITES), "carry-axes", partial(_slightly_wrong, by=by))
-    form = lowered_form(_branch(tiny))
-    assert {precision for precision, _ in _failed(form)} == precisions
-    (warning,) = form.warnings
+    _, proof = _proved(_branch(tiny))
+    assert {precision for precision, _ in _failed(proof)} == precisions
+    (warning,) = proof.warnings
     assert warning.startswith("with the rewrite carry-axes answers are over their tolerance")
     assert "--no-lowering" in warning
+
+
+def _dies(sent: bytes) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a fork")
+def test_a_proof_goes_on_beside_and_where_it_dies_that_is_said(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    branch = _branch(tiny)
+    form = lowered_form(branch)
+    assert prover(branch, form)() == proved(branch, form)
+    monkeypatch.setattr("convert.lowering._proved", _dies)
+    with pytest.raises(UserError, match=r"what proves the lowered model crashed \(signal 9, SIGKILL\); --no-lowering"):
+        prover(branch, form)()
 
 
 def test_the_faithful_form_is_not_lowered(tiny: Any) -> None:
     branch = _branch(tiny)
     form = faithful_form(branch)
-    assert (form.applied, form.checks, form.warnings) == ((), (), ())
+    assert form.applied == ()
     assert any(isinstance(module, nn.BatchNorm2d) for module in form.module.modules())
     assert not any(isinstance(module, nn.BatchNorm2d) for module in lowered_form(branch).module.modules())
 
 
 def test_cases_of_another_input_say_so(tiny: Any) -> None:
-    form = lowered_form(_branch(tiny, "model.images"))
-    assert "case 0, fed images" in {check.case for check in form.checks}
+    _, proof = _proved(_branch(tiny, "model.images"))
+    assert "case 0, fed images" in {check.case for check in proof.checks}
 
 
 def test_the_manifest_lists_each_rewrite_and_its_place(made_pann: Any) -> None:

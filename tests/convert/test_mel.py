@@ -130,6 +130,8 @@ REFUSED = {
         "--set hop=3, hop: is no number of mel_librosa; there are sample_rate, n_fft",
     ),
     "a word for a number": (["--set", "n_mels=many"], "--set n_mels=many, n_mels: Input should be a valid integer"),
+    "a mean beyond float32": (["--set", "mean=1e308"], "mean 1e+308 is over what float32 holds, 1.7e+38"),
+    "answers beyond float32": (["--set", "scale=1e-38"], "'melspec', which nothing can be compared with; choose other"),
     "the log of silence": (["--set", "log=ln"], "log: ln of silence is minus infinity; give amin or added"),
     "decibels without a log": (["--set", "top_db=80"], "top_db without a log"),
     "no bins at all": (

@@ -24,7 +24,8 @@ from validators.runners.runner import Runner, RunnerError
 ROOT = Path(__file__).resolve().parents[2]
 
 # A fork knows this module; a fresh interpreter, which finds no tests, is sent what the library itself has.
-FORKED = pytest.param(("numpy",), id="forked", marks=pytest.mark.skipif(sys.platform != "linux", reason="needs a fork"))
+FORKED_ALONE = pytest.mark.skipif(sys.platform != "linux", reason="needs a fork")
+FORKED = pytest.param(("numpy",), id="forked", marks=FORKED_ALONE)
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,12 @@ def _break() -> None:
 
 def _lack() -> None:
     raise PermissionError(13, "Permission denied", "x")
+
+
+def _held(seconds: float, size: int) -> int:
+    content = bytearray(size)
+    time.sleep(seconds)
+    return len(content)
 
 
 def _signal(number: int) -> None:
@@ -551,3 +558,12 @@ def _lives(process: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
+
+
+@FORKED_ALONE
+def test_work_of_our_own_takes_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(limits.MEMORY, "0.02")
+    with limits.time_limit(0.2), Worker(("numpy",), limited=False) as worker:
+        assert worker.call(_held, 0.6, 30_000_000, returns=int) == 30_000_000
+    with limits.time_limit(0.2), Worker(("numpy",)) as worker, pytest.raises(WorkerError):
+        worker.call(_held, 0.6, 30_000_000, returns=int)

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from recipes.base.spec import Tolerance
     from validators.coreml.hazards import Hazard
     from validators.coreml.rules import Breach
-    from validators.divergence import Divergence
+    from validators.divergence import Divergence, Growth
+    from validators.results import Check, Status
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,38 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What a command leaves with that has compared graphs: its exit code, and why in words."""
+
+    code: int
+    words: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One form of a model on its way to a file; `check` is the one that is the furthest from passing."""
+
+    name: str
+    by: str
+    status: Status
+    check: Check | None
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where one side first goes another way than the other; `lines` say more of it.
+
+    `divergence` is None where one of them does not tell what it computes. `rounding` is how the error of float16 alone
+    grows along the graph, where that is known.
+    """
+
+    what: str
+    lines: tuple[str, ...] = ()
+    divergence: Divergence | None = None
+    rounding: tuple[Growth, ...] = ()
+
+
+@dataclass(frozen=True)
 class Wrote:
     """A file, or a folder that is one artifact, with its size in bytes; `sha256` is empty for a folder."""
 
@@ -64,6 +97,7 @@ class Evidence:
     `facts` are what made the files, by what each is called. `labels` name the classes and `scores` the output that
     ranks them. `front_end` is the output that is drawn as a picture of the sound. `rules` and `hazards` are by
     artifact; one that is there without any has been looked at. `unseen` says what could not be drawn, and why.
+    Without an `outcome` the checks alone say how it went.
     """
 
     title: str
@@ -78,6 +112,8 @@ class Evidence:
     front_end: str | None = None
     rules: Mapping[str, tuple[Breach, ...]] = field(default_factory=dict)
     hazards: Mapping[str, tuple[Hazard, ...]] = field(default_factory=dict)
-    divergence: Divergence | None = None
+    outcome: Outcome | None = None
+    stages: tuple[Stage, ...] = ()
+    located: tuple[Located, ...] = ()
     notes: tuple[str, ...] = ()
     unseen: tuple[str, ...] = ()

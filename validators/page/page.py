@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recipes.base.shown import shown
-from validators.page.evidence import Answer, Evidence
+from validators.page.evidence import Answer, Evidence, Located, Outcome
 from validators.report import OVERALL, verdict
 from validators.results import Check, exit_code
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from validators.divergence import Divergence, Growth
+    from validators.divergence import Growth
     from validators.page.pictures import Picture, Top
 
 _HERE = Path(__file__).parent
@@ -49,7 +49,7 @@ class Gallery:
 
 
 def write(checks: Sequence[Check], evidence: Evidence, command: str, warnings: Sequence[str] = ()) -> str:
-    """The page's text, in UTF-8 under 3 MB; it says what `exit_code` says of the checks.
+    """The page's text, in UTF-8 under 3 MB; it says what `exit_code` says of the checks, or the outcome that is given.
 
     `command` is what made it. Texts are taken for a stranger's, wherever they come from: they are escaped, and what
     would steer a terminal or turn a line around is spelled out.
@@ -70,17 +70,15 @@ def write(checks: Sequence[Check], evidence: Evidence, command: str, warnings: S
     )
     environment.filters |= {"figure": _figure, "share": _share, "size": _size, "bar": _bar}
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    code = exit_code(checks)
+    outcome = evidence.outcome or Outcome(exit_code(checks), verdict(checks).partition(": ")[2])
     runtimes = tables.runtimes(checks)
-    growth, amplifiers = _growth(evidence.divergence)
     return environment.get_template("template.html").render(
         style=markupsafe.Markup(style),
         style_digest=digest,
         title=evidence.title,
         command=command,
-        code=code,
-        overall=OVERALL[code],
-        verdict=verdict(checks).partition(": ")[2],
+        outcome=outcome,
+        overall=OVERALL[outcome.code],
         faults=tables.faults(checks),
         warnings=warnings,
         evidence=evidence,
@@ -92,8 +90,8 @@ def write(checks: Sequence[Check], evidence: Evidence, command: str, warnings: S
         hazards={name: tables.hazard_rows(found) for name, found in evidence.hazards.items()},
         files=evidence.files[:_MOST_FILES],
         files_left_out=max(0, len(evidence.files) - _MOST_FILES),
-        growth=growth,
-        amplifiers=amplifiers,
+        stages=[(stage, tables.row(stage.check) if stage.check else None) for stage in evidence.stages],
+        located=[(one, _along(one, f"g{number}")) for number, one in enumerate(evidence.located)],
     )
 
 
@@ -124,18 +122,34 @@ def _galleries(evidence: Evidence, order: Sequence[tuple[str, str]]) -> dict[tup
     return found
 
 
-def _growth(divergence: Divergence | None) -> tuple[Markup | None, Sequence[Growth]]:
-    """The error along the graph, and the ops that add most to it, which are numbered in the picture."""
+@dataclass(frozen=True)
+class Along:
+    """The error along a graph as a picture, and the ops that add most to it, which are numbered there."""
+
+    title: str
+    chart: Markup
+    most: Sequence[Growth]
+
+
+def _along(located: Located, name: str) -> list[Along]:
+    found = located.divergence
+    limit = found.limit if found else 0.0
+    drawn = [("The error behind each op", found.growth if found else ()), ("What float16 adds to it", located.rounding)]
+    return [
+        _grown(title, growth, limit, f"{name}-{number}")
+        for number, (title, growth) in enumerate(drawn)
+        if len(growth) > 1
+    ]
+
+
+def _grown(title: str, growth: Sequence[Growth], limit: float, name: str) -> Along:
     from validators.divergence import amplifiers
     from validators.page import charts
 
-    if divergence is None or len(divergence.growth) < 2:
-        return None, ()
-    most = amplifiers(divergence.growth)
-    marked = [next(place for place, one in enumerate(divergence.growth) if one is step) for step in most]
-    words = f"The error behind each of {len(divergence.growth)} ops, in the order of the graph"
-    errors = [step.error_out for step in divergence.growth]
-    return charts.growth(errors, marked, divergence.limit, "growth", words), most
+    most = amplifiers(growth)
+    marked = [next(place for place, one in enumerate(growth) if one is step) for step in most]
+    words = f"{title}: {len(growth)} ops, in the order of the graph"
+    return Along(title, charts.growth([step.error_out for step in growth], marked, limit, name, words), most)
 
 
 def _figure(value: float | None, form: str) -> str:

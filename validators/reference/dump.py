@@ -103,9 +103,11 @@ def _answers(case: SoundCase, head: Header, run: Run) -> dict[str, NDArray[np.fl
         if array.dtype != np.float32 or array.size == 0:
             raise ValueError(f"the output {name!r} is {array.dtype} of shape {array.shape}, not float32 with elements")
         if not np.isfinite(array).all():
+            computed = head.weights == "computed"
+            fix = "choose other numbers" if computed else f"are the weights in {head.checkpoint.file} damaged?"
             raise UserError(
-                f"case {case.name}: the model answers NaN or infinity in {name!r}, which nothing can be compared "
-                f"with; are the weights in {head.checkpoint.file} damaged?"
+                f"case {case.name}: the model answers NaN or infinity in {name!r}, which nothing can be compared with; "
+                f"{fix}"
             )
     return {name: outputs[name] for name in wanted}
 

@@ -9,9 +9,9 @@ from recipes.base.spec import Tolerance
 from validators.compare import Sampled, compare
 from validators.coreml.hazards import Hazard
 from validators.coreml.rules import Breach
-from validators.divergence import Array, Divergence, Growth, Partner
+from validators.divergence import Array, Divergence, Growth, OutputPair, Partner
 from validators.divergence import Seen as Around
-from validators.page import Answer, Evidence, Held, Wrote
+from validators.page import Answer, Evidence, Held, Located, Stage, Wrote
 from validators.results import Check
 from validators.traces import Op
 
@@ -61,7 +61,13 @@ def whole(word: str = "a") -> tuple[list[Check], Evidence]:
     array = Array(word, word, (1, 2), 0.0, 1.0, None, word)
     around = (Around("here", op, (array,), (array,)),)
     divergence = Divergence(
-        op, op, (Partner(word, word, word, 0.1),), (Growth(op, None, 1e-6), Growth(op, 1e-6, 1e-3)), (word,), (), around
+        op,
+        op,
+        (Partner(word, word, word, 0.1),),
+        (Growth(op, None, 1e-6), Growth(op, 1e-6, 1e-3)),
+        (word,),
+        (OutputPair(word, word, 0.1, False),),
+        around,
     )
     checks = [*checks_of(answer), Check(word, "coreml", word, word, "", "values", "not verified", word)]
     checks += [replace(checks[0], status="failed", message=word), replace(checks[0], kind="rules", message=word)]
@@ -78,7 +84,8 @@ def whole(word: str = "a") -> tuple[list[Check], Evidence]:
         front_end=f"melspec{word}",
         rules={word: (Breach(word, "error", word, word, word, word, word),)},
         hazards={word: (Hazard(word, word, word, word, "overflow", np.inf, word),)},
-        divergence=divergence,
+        stages=(Stage(word, word, "failed", checks[0]), Stage(word, word, "not verified", None)),
+        located=(Located(word, (word,), divergence, divergence.growth),),
         notes=(word,),
         unseen=(word,),
     )

@@ -18,7 +18,7 @@ from tests.reading import Element, read
 from tests.validators.page.pages import HOSTILE, TOLERANCE, answer_of, checks_of, evidence_of, held_of, whole
 from validators.compare import Sampled
 from validators.divergence import Divergence, Growth
-from validators.page import Answer, Evidence, Held, Wrote, missing, write
+from validators.page import Answer, Evidence, Held, Located, Outcome, Wrote, missing, write
 from validators.report import verdict
 from validators.results import Check, exit_code
 from validators.traces import Op
@@ -210,7 +210,7 @@ def test_names_of_strangers_are_text() -> None:
 @given(st.text(st.characters(codec=None), max_size=60))
 def test_whatever_a_name_holds_the_page_is_whole(word: str) -> None:
     checks, evidence = whole(word)
-    page = read(write(checks, replace(evidence, answers=(), divergence=None), word))
+    page = read(write(checks, replace(evidence, answers=(), located=()), word))
     assert {element.tag for element in page.all()} <= _KNOWN
 
 
@@ -242,18 +242,24 @@ def test_the_error_along_the_graph_is_drawn_with_its_worst_ops() -> None:
     ops = [Op(f"n{number}", "Conv", (), ()) for number in range(6)]
     errors: list[float | None] = [1e-7, 2e-7, None, 3e-4, 3.1e-4, 0.5]
     steps = tuple(Growth(op, before, after) for op, before, after in zip(ops, [None, *errors], errors, strict=False))
-    (section,) = (
-        s
-        for s in _page([], Evidence("a", divergence=Divergence(None, None, (), steps, ()))).all("section")
-        if s.attributes["aria-labelledby"] == "divergence"
-    )
+    told = Located("Where it goes wrong", (), Divergence(None, None, (), steps, ()))
+    section = next(s for s in _page([], Evidence("a", located=(told,))).all("section") if "Where it goes" in s.text)
     rows = [[cell.text for cell in row.all("td", "th")][:2] for row in section.all("tr")][1:]
     assert rows == [["1", "Conv n5"], ["2", "Conv n3"], ["3", "Conv n4"]]
     (chart,) = section.of("chart")
     assert "6 ops" in chart.attributes["aria-label"]
     for odd in ([None, None], [0.0, 0.0], [float("inf"), 1e-3], [float("nan"), None]):
         growth = tuple(Growth(op, None, error) for op, error in zip(ops, odd, strict=False))
-        _page([], Evidence("a", divergence=Divergence(None, None, (), growth, ())))
+        _page([], Evidence("a", located=(replace(told, divergence=Divergence(None, None, (), growth, ())),)))
+
+
+def test_a_command_that_compares_graphs_says_itself_how_it_went() -> None:
+    for code, word in ((0, "passed"), (1, "failed"), (3, "not-verified")):
+        page = _page([], Evidence("a", outcome=Outcome(code, "so it went")))
+        (banner,) = page.of("verdict")
+        assert word in banner.attributes["class"].split()
+        assert "so it went" in banner.text
+        assert f"Exit code {code}." in banner.text
 
 
 def test_the_same_is_drawn_the_same_whatever_the_user_has_set() -> None:
