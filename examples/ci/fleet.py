@@ -2,7 +2,7 @@
 
     convert list --json > variants.json
     python fleet.py matrix variants.json "pann efficientat"     # a JSON list of their variants, for a matrix
-    python fleet.py table manifests '["mobilenetv1", "mn04_as"]'       # Markdown, of manifests/manifest-VARIANT/manifest.json
+    python fleet.py table manifests '["mobilenetv1", "mn04_as"]'  # Markdown, of manifests/manifest-VARIANT
 
 Needs nothing but Python. `table` ends with 1 unless all variants passed; a job that left nothing is none that did.
 """
