@@ -136,7 +136,7 @@ def _look(
             if not chosen:
                 continue
             try:
-                runner = runtime.open(path, worker)
+                runner = runtime.open(path, worker, tensor)
                 for case in chosen:
                     seconds = _seconds(case, tensor, manifest)
                     seen = _seen(case, run_batch(runner, case.inputs), outputs, artifact.precision)
@@ -202,7 +202,8 @@ def _need(check: Check) -> tuple[int, float]:
 
 def _seconds(case: Case, tensor: Input, manifest: Manifest) -> float | None:
     """Of its sound; None where the file is fed something else."""
-    return case.inputs[tensor.name].shape[-1] / manifest.sample_rate if tensor == manifest.input else None
+    sound = tensor == manifest.input or tensor.stream
+    return case.inputs[manifest.input.name].shape[-1] / manifest.sample_rate if sound else None
 
 
 def _seen(case: Case, answer: Arrays, outputs: Sequence[Output], precision: Precision) -> Iterator[Held]:
