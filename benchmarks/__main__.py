@@ -44,7 +44,8 @@ def _whole(name: str) -> Measure:
 
 def _mel(name: str) -> Measure:
     def measure(results: Results, known: dict[str, tuple[Subject, ...]]) -> None:
-        results.tables += mel.front_end(mel.subjects()[name], results.settings)
+        subject = mel.subjects()[name]
+        results.tables += [*mel.front_end(subject, results.settings), *mel.in_chunks(subject, results.settings)]
 
     return measure
 

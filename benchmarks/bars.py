@@ -1,7 +1,8 @@
 """What the lowered form has to reach: of each figure what it must be, and what it aims at.
 
 Ratios say how many times as fast the lowered form is as another in the same run; those against the floor, how many
-times as long it takes as its multiply-accumulates alone would.
+times as long it takes as its multiply-accumulates alone would; those against a sound's duration, how many times over it
+would be done while the sound lasts.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from benchmarks.subject import NOT_LOWERED, STFT
 from benchmarks.tables import LOWERED, NAIVE, Clip, Table
 
 FLOOR = "floor"
+DURATION = "the sound's own duration"
 _ONE, _TWO, _BOTH = (1,), (2,), (1, 2)
 
 
@@ -88,6 +90,11 @@ BARS: tuple[Bar, ...] = (
         for counts, against, must, aim in ((_BOTH, LIBROSA, 3, 4), (_ONE, STFT_AND_MEL, 1, 2))
         for bar in _ratios(preset, [_TEN], counts, must, aim, against)
     ),
+    *(
+        Bar(mel.chunks(name), mel.frame(subject.variant), 1, DURATION, 10, 100)
+        for name, subject in mel.subjects().items()
+        if mel.streams(subject.variant)
+    ),
     *_ratios("PANN in tract", [_TEN], _ONE, 2, 3),
     *_ratios("mn04 in tract", [_TEN], _ONE, 2, 3),
     *_ratios("PANN in the Core ML executor", [_TEN], _ONE, 1, 1.5, NOT_LOWERED),
@@ -108,4 +115,6 @@ def _measured(bar: Bar, table: Table | None) -> float | None:
         return table.rows[LOWERED].errors.get(bar.output)
     if bar.against == FLOOR:
         return table.over_floor(LOWERED)
+    if bar.against == DURATION:
+        return table.clip.seconds / table.rows[LOWERED].spread.median
     return table.ratio(bar.against, LOWERED).median if bar.against in table.rows else None

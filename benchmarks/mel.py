@@ -27,7 +27,9 @@ from benchmarks.tables import GEMM, LOWERED, Clip, Table, table
 from benchmarks.timing import measure
 from benchmarks.whole import Contenders, answers, worst
 from exporters.lowering import lower
-from recipes.base import config
+from exporters.onnx.export import export
+from exporters.onnx.simplify import simplify
+from recipes.base import config, recipe, spec
 from recipes.mel import constants
 from recipes.mel.model import LogMel, Transformed
 from recipes.mel.spec import Variant
@@ -151,6 +153,43 @@ def front_end(subject: Subject, settings: Settings) -> list[Table]:
             )
             say(f"{subject.name}, {clip}, threads {count}: librosa {done[-1].ratio(LIBROSA, LOWERED).median:.2f} x")
     return done
+
+
+def in_chunks(subject: Subject, settings: Settings) -> list[Table]:
+    """One frame at a time, as a host calls it: a hop of sound and the state; nothing for what goes by a whole clip."""
+    streaming = recipe.load(subject.variant.family).streaming
+    assert streaming is not None
+    if settings.quick or not streams(subject.variant):
+        return []
+    fed, model = streaming(subject.variant, 1)
+    graph = simplify(export(lower(model, fed), fed))
+    rng = np.random.default_rng(1)
+    arrays = [rng.uniform(-1, 1, shape).astype(np.float32) for shape in fed.input.shapes(1, fed.input.default)]
+    opened = session(graph, 1)
+    call = partial(opened.run, list(fed.input.given(fed.outputs)), dict(zip(fed.input.fed(), arrays, strict=True)))
+    before = load()
+    with threads(1):
+        rounds = measure({LOWERED: call}, settings.rounds)
+    done = table(chunks(subject.name), frame(subject.variant), 1, rounds, before)
+    say(f"{done.subject}: {1e6 * done.rows[LOWERED].spread.median:.0f} us for {1000 * done.clip.seconds:.3g} ms")
+    return [done]
+
+
+def chunks(name: str) -> str:
+    """What a subject's files that are fed chunks are called."""
+    return f"{name}, a frame in chunks"
+
+
+def frame(variant: spec.Variant) -> Clip:
+    """As long as the sound that a frame is further than the one before."""
+    assert isinstance(variant, Variant)
+    return Clip(variant.front_end.hop_length / variant.sample_rate)
+
+
+def streams(variant: spec.Variant) -> bool:
+    """Whether there are chunks of it."""
+    assert isinstance(variant, Variant)
+    return not variant.front_end.top_db
 
 
 class _First(nn.Module):

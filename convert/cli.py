@@ -139,6 +139,14 @@ def recipe(
     config: Annotated[
         Path | None, typer.Option(metavar="FILE.yaml", help="Such numbers in a file; --set stands over it.")
     ] = None,
+    streaming: Annotated[
+        int | None,
+        typer.Option(
+            metavar="CHUNK",
+            min=1,
+            help="Also make files that take sound in chunks of so many hops, with a state (family mel).",
+        ),
+    ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(help="Names of the checkpoint's own classes: a text file, one a line, or .json or .csv."),
@@ -191,6 +199,7 @@ def recipe(
             output_names=tuple(output_names or ()),
             lowering=not no_lowering,
             options=settings,
+            streaming=streaming,
         )
         with interrupts_kept(steps(verbose)) as step:
             made = make(request, step)

@@ -235,6 +235,8 @@ def _arrays(source: Path, runner: Runner) -> Arrays:
             continue
         if 0 in array.shape[:-1]:
             raise UserError(f"{source}: {port.name} has shape {array.shape}; give one clip or more")
+        if isinstance(fixed[-1], int):
+            continue
         # Below the least, nothing is left after the pools: ONNX Runtime refuses, tract gives numbers without meaning.
         least, most = _least(runner), port.most or array.shape[-1]
         if not least <= array.shape[-1] <= most:

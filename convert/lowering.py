@@ -17,9 +17,10 @@ from exporters.lowering import REWRITES, UNROUNDED, Applied, LoweringError, lowe
 from exporters.lowering.shipped import Shipped
 from recipes.base.errors import UserError
 from recipes.base.worker import Worker, WorkerError
-from validators.lowered import Answers, check_float32, check_float64, in_float64
+from validators.lowered import RUNTIME, Answers, check_float32, check_float64, in_float64
 from validators.results import Check
-from validators.runners.runner import Arrays
+from validators.runners.runner import Arrays, Runner
+from validators.runners.streamed import of_sounds
 from validators.values import Case
 
 
@@ -142,11 +143,12 @@ def _blamed(branch: Branch, double: nn.Module, rewrites: list[str], cases: list[
 
 
 def _answers(module: nn.Module, branch: Branch) -> Answers:
-    names = [output.name for output in branch.variant.outputs]
+    tensor = branch.variant.input
+    names = list(tensor.given(branch.variant.outputs))
 
     def run(inputs: Mapping[str, NDArray[np.generic]]) -> Arrays:
-        (fed,) = inputs.values()
+        fed = [torch.from_numpy(inputs[name]) for name in tensor.fed()]
         with torch.inference_mode():
-            return {name: value.numpy() for name, value in zip(names, module(torch.from_numpy(fed)), strict=True)}
+            return {name: value.numpy() for name, value in zip(names, module(*fed), strict=True)}
 
-    return run
+    return of_sounds(Runner(RUNTIME, (), (), {}, run), tensor).run

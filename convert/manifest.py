@@ -84,6 +84,7 @@ class Manifest:
     # What the front end makes of sound, an output or not; None where the network takes sound as it is.
     front_end: str | None
     input: Input
+    # What else artifacts are fed: the result of the front end, or the sound in chunks.
     alternative_inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
     # In the order in which they were applied; none where the authors' graph ships.

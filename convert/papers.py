@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from convert.subject import Subject
 from recipes.base.facts import licence
 from recipes.base.labels import Label
 from recipes.base.recipe import HostFrontEnd
+from recipes.base.spec import Stream
 from validators import report
 from validators.results import Check, exit_code
 
@@ -47,6 +49,8 @@ def write(
         _write_labels(folder / "labels.json", subject.classes)
     if subject.front_end is not None:
         _write_front_end(folder / "frontend", subject.front_end)
+        if subject.streaming:
+            _write_streaming(folder / "frontend", subject.streaming[0].input.stream)
     manifest = Manifest(
         schema=manifests.SCHEMA,
         family=variant.family,
@@ -62,7 +66,7 @@ def write(
         scores=variant.scores,
         front_end=variant.coreml.float32_through,
         input=variant.input,
-        alternative_inputs=variant.alternative_inputs,
+        alternative_inputs=(*variant.alternative_inputs, *([subject.streaming[0].input] if subject.streaming else [])),
         outputs=variant.outputs,
         lowering=tuple(lowering),
         artifacts=artifacts,
@@ -78,6 +82,17 @@ def write(
 def _write_labels(path: Path, classes: Sequence[Label]) -> None:
     table = [{"index": label.index, "mid": label.mid, "name": label.name} for label in classes]
     path.write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_streaming(folder: Path, stream: Stream | None) -> None:
+    """What the host of a streaming file does, as a program and its numbers."""
+    assert stream is not None
+    numbers = (
+        json.dumps({name: value for name, value in asdict(stream).items() if name != "tolerance"}, indent=1) + "\n"
+    )
+    (folder / "streaming.json").write_text(numbers, encoding="utf-8")
+    program = resources.files("recipes.base").joinpath("streaming.py").read_text(encoding="utf-8")
+    (folder / "streaming.py").write_text(program, encoding="utf-8")
 
 
 def _write_front_end(folder: Path, front_end: HostFrontEnd) -> None:

@@ -15,9 +15,10 @@ from convert.manifest import Artifact, Rewritten
 from convert.progress import Step
 from convert.request import Request
 from convert.subject import branches, chosen, settle
-from convert.targets import options
+from convert.targets import TARGETS, options
 from convert.targets.target import SECONDS, Job, Product, Settings, Target
 from convert.verify import check_in
+from recipes.base.errors import UserError
 from recipes.base.spec import Variant
 from recipes.base.threads import one_thread
 from recipes.base.worker import Worker
@@ -44,6 +45,8 @@ def make(request: Request, step: Step) -> Made:
     check_target(request.output)
     targets = request.targets()
     variant = chosen(request)
+    if request.streaming is not None:
+        _refuse_without_chunks([target for target, _ in targets])
 
     def refuse(settled: Variant) -> None:
         for target, settings in targets:
@@ -81,6 +84,13 @@ def make(request: Request, step: Step) -> Made:
         with step("manifest"):
             papers.write(folder, subject, request.command(), versions, made.artifacts, made.lowering, made.checks)
     return made
+
+
+def _refuse_without_chunks(targets: Sequence[Target]) -> None:
+    if without := [target for target in targets if not target.streaming]:
+        flags = " and ".join(f"--to {target.name}" for target in without)
+        titles = ", ".join(target.title for target in TARGETS if target.streaming)
+        raise UserError(f"--streaming: files that take chunks are made as {titles} alone; leave out {flags}")
 
 
 def _seconds(targets: Sequence[tuple[Target, Settings]]) -> float | None:

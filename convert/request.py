@@ -19,7 +19,8 @@ class Request:
     """The options of the command, as they were given; `options` are those that belong to targets.
 
     No `inputs` means the variant's own, no `outputs` all that it has. `numbers` are those of `--set`, as they were
-    given, and stand over those in the file `config`.
+    given, and stand over those in the file `config`. `streaming` asks for files that are fed chunks of so many hops,
+    too.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Request:
     output_names: tuple[str, ...]
     lowering: bool
     options: Settings
+    streaming: int | None = None
 
     def targets(self) -> tuple[tuple[Target, Settings], ...]:
         """What is made, and how. Raises UserError for an option that belongs to nothing of that."""
@@ -70,6 +72,8 @@ class Request:
             words += ["--config", self.config.name]
         for number in self.numbers:
             words += ["--set", number]
+        if self.streaming is not None:
+            words += ["--streaming", str(self.streaming)]
         if not self.lowering:
             words.append("--no-lowering")
         if self.labels is not None:

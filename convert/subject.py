@@ -41,6 +41,9 @@ from validators.runners.pytorch import answers
 from validators.runners.runner import Arrays
 from validators.values import Case, fed
 
+# Begins the names of the files that are fed sound as it is.
+WHOLE = "model"
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -60,7 +63,8 @@ class Subject:
 
     `inputs` are the names of those that files are made for, and `fed_by(name)` gives the variant and its model as fed
     by one of them. `sounds` are the reference cases, not answered yet. `recordings` are the user's own sounds by the
-    names of their cases, (samples,), whole where the network takes only a part.
+    names of their cases, (samples,), whole where the network takes only a part. `streaming` is the variant that is fed
+    chunks and its model, as the recipe has it, None where that is not asked for.
     """
 
     variant: Variant
@@ -73,6 +77,7 @@ class Subject:
     sounds: Sequence[SoundCase]
     recordings: Mapping[str, NDArray[np.float32]]
     front_end: HostFrontEnd | None
+    streaming: tuple[Variant, nn.Module] | None
     warnings: tuple[str, ...]
 
 
@@ -108,6 +113,11 @@ def chosen(request: Request) -> Variant:
         giving.fed_by(name)
     with_tolerances(giving.outputs, request.atol)
     giving.renamed(request.names(giving))
+    if request.streaming is not None and load(variant.family).streaming is None:
+        raise UserError(
+            f"--streaming: {variant.name} needs whole sounds, and only front ends take chunks: leave it out, or see "
+            "`convert recipe mel`"
+        )
     return variant
 
 
@@ -173,6 +183,11 @@ def settle(request: Request, variant: Variant, seconds: float | None, refuse: Ca
         return fed.renamed(names), renamed(faithful_model(fed, state), names)
 
     variant = settled.renamed(names)
+    streaming = None
+    if request.streaming is not None and recipe.streaming is not None:
+        chunked, block = recipe.streaming(settled, request.streaming)
+        outputs = {old: new for old, new in names.items() if old != settled.input.name}
+        streaming = chunked.renamed(outputs), renamed(block, outputs)
     return Subject(
         variant=variant,
         origin=origin,
@@ -184,6 +199,7 @@ def settle(request: Request, variant: Variant, seconds: float | None, refuse: Ca
         sounds=sounds,
         recordings=recordings,
         front_end=recipe.front_end(settled) if recipe.front_end else None,
+        streaming=streaming,
         warnings=warnings,
     )
 
@@ -208,7 +224,7 @@ def branches(subject: Subject, folder: Path, versions: dict[str, str]) -> Iterat
         facts=subject.facts,
         cases=reference.read(folder).cases,
         sweep=_sweep(model, variant, kept),
-        stem="model",
+        stem=WHOLE,
         size=int,
         recordings={
             name: sound.reshape(variant.input.shape(1, len(sound))) for name, sound in subject.recordings.items()
@@ -216,6 +232,8 @@ def branches(subject: Subject, folder: Path, versions: dict[str, str]) -> Iterat
     )
     for name in subject.inputs:
         yield whole if name == variant.input.name else _behind(whole, subject, name)
+    if subject.streaming:
+        yield _in_chunks(whole, *subject.streaming)
 
 
 def _answers(model: nn.Module, names: Sequence[str], inputs: Mapping[str, NDArray[np.float32]]) -> Arrays:
@@ -243,6 +261,23 @@ def _behind(whole: Branch, subject: Subject, name: str) -> Branch:
         size=size,
         recordings={case.name: case.inputs[name] for case in cases if case.name in whole.recordings},
     )
+
+
+def _in_chunks(whole: Branch, variant: Variant, model: nn.Module) -> Branch:
+    """The same sounds, which the same frames are expected of, chunk by chunk."""
+    return replace(
+        whole,
+        variant=variant,
+        model=model,
+        facts=replace(whole.facts, least_size=variant.input.least),
+        sweep=[case for case in whole.sweep if _is_short(case, variant.sample_rate)],
+        stem="streaming",
+        size=lambda samples: variant.input.default,
+    )
+
+
+def _is_short(case: Case, samples: int) -> bool:
+    return all(array.shape[-1] <= samples for array in case.inputs.values())
 
 
 def _sounds(

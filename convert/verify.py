@@ -91,7 +91,7 @@ def check_in(
             checks.append(replace(unseen, message=reason))
             continue
         try:
-            runner = runtime.open(path, worker)
+            runner = runtime.open(path, worker, tensor)
         except RunnerError as error:
             checks.append(replace(unseen, status="failed", message=str(error)))
             continue

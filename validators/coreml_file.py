@@ -49,8 +49,8 @@ def _form_faults(spec: Any) -> Iterator[str]:
 
 def _name_faults(spec: Any, tensor: Input, outputs: tuple[Output, ...]) -> Iterator[str]:
     for found, expected, what in (
-        ([feature.name for feature in spec.description.input], [tensor.name], "inputs"),
-        ([feature.name for feature in spec.description.output], [output.name for output in outputs], "outputs"),
+        ([feature.name for feature in spec.description.input], list(tensor.fed()), "inputs"),
+        ([feature.name for feature in spec.description.output], list(tensor.given(outputs)), "outputs"),
     ):
         if found != expected:
             yield f"{what} are {found}, expected {expected}"
@@ -67,19 +67,20 @@ def _dtype_faults(spec: Any) -> Iterator[str]:
 
 def _axis_faults(spec: Any, tensor: Input, outputs: tuple[Output, ...], size: int | None) -> Iterator[str]:
     arrays = {port.name: port.type.multiArrayType for port in (*spec.description.input, *spec.description.output)}
-    if tensor.name in arrays:
-        array = arrays[tensor.name]
-        bounds = [(found.lowerBound, found.upperBound) for found in array.shapeRange.sizeRanges]
-        found = bounds or [(fixed, fixed) for fixed in array.shape]
-        least, most = (tensor.shape(1, size or bound) for bound in (tensor.least, tensor.most))
-        expected = list(zip(least, most, strict=True))
-        if found != expected:
-            yield f"{tensor.name} takes {found}, expected {expected} (least and most of each axis)"
-    for output in outputs:
+    shapes = (tensor.shapes(1, size or bound) for bound in (tensor.least, tensor.most))
+    for name, least, most in zip(tensor.fed(), *shapes, strict=True):
+        if name in arrays:
+            array = arrays[name]
+            bounds = [(found.lowerBound, found.upperBound) for found in array.shapeRange.sizeRanges]
+            found = bounds or [(fixed, fixed) for fixed in array.shape]
+            expected = list(zip(least, most, strict=True))
+            if found != expected:
+                yield f"{name} takes {found}, expected {expected} (least and most of each axis)"
+    for name, axes in tensor.given(outputs).items():
         # A shape that depends on a free length is not declared.
-        shape = list(arrays[output.name].shape) if output.name in arrays else []
-        if shape and not _fits(shape, output.axes):
-            yield f"{output.name} has shape {shape}, expected {list(output.axes)}"
+        shape = list(arrays[name].shape) if name in arrays else []
+        if shape and not _fits(shape, axes):
+            yield f"{name} has shape {shape}, expected {list(axes)}"
 
 
 def _fits(shape: list[int], axes: tuple[str | int, ...]) -> bool:

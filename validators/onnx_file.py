@@ -46,8 +46,8 @@ def _form_faults(path: Path, model: onnx.ModelProto, opset: int) -> Iterator[str
 
 def _name_faults(model: onnx.ModelProto, tensor: Input, outputs: tuple[Output, ...]) -> Iterator[str]:
     for found, expected, what in (
-        ([value.name for value in model.graph.input], [tensor.name], "inputs"),
-        ([value.name for value in model.graph.output], [output.name for output in outputs], "outputs"),
+        ([value.name for value in model.graph.input], list(tensor.fed()), "inputs"),
+        ([value.name for value in model.graph.output], list(tensor.given(outputs)), "outputs"),
     ):
         if found != expected:
             yield f"{what} are {found}, expected {expected}"
@@ -60,7 +60,7 @@ def _dtype_faults(model: onnx.ModelProto) -> Iterator[str]:
 
 
 def _axis_faults(model: onnx.ModelProto, tensor: Input, outputs: tuple[Output, ...]) -> Iterator[str]:
-    expected = {output.name: output.axes for output in outputs} | {tensor.name: tensor.axes}
+    expected = tensor.given(outputs) | tensor.fed()
     for value in (*model.graph.input, *model.graph.output):
         axes = tuple(dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim)
         if value.name in expected and axes != expected[value.name]:

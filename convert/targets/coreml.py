@@ -37,6 +37,32 @@ let answer = try {shown}(of: {input}, by: model)
 ```
 """
 
+_STREAMING = """## `{file}` in Swift, Core ML
+
+`frontend/streaming.py` has what is done around it, in NumPy.
+
+```swift
+import CoreML
+
+typealias Answer = (frames: MLMultiArray?, state: MLMultiArray?)
+
+func {shown}(of {input}: MLMultiArray, after state: MLMultiArray, by model: MLModel) throws -> Answer {{
+    let features = try MLDictionaryFeatureProvider(dictionary: ["{input}": {input}, "{state_in}": state])
+    let answer = try model.prediction(from: features)
+    return (
+        answer.featureValue(for: "{shown}")?.multiArrayValue, answer.featureValue(for: "{state_out}")?.multiArrayValue
+    )
+}}
+
+// Xcode compiles a package of the app's to .mlmodelc; {about}.
+let url = Bundle.main.url(forResource: "{stem}", withExtension: "mlmodelc")!
+let model = try MLModel(contentsOf: url)
+let {input} = try MLMultiArray(shape: [{shape}], dataType: .float32)
+let state = try MLMultiArray(shape: [1, {state_size}], dataType: .float32)
+let answer = try {shown}(of: {input}, after: state, by: model)
+```
+"""
+
 _FP16 = (
     "--precision fp16 computes the front end in float16 too, where loud sound overflows, faint sound may vanish and "
     "the melspec is coarse; use --precision mixed unless the checks pass on your sounds"
@@ -147,6 +173,7 @@ TARGET = Target(
     options=(PRECISION, SECONDS),
     refuse=refuse_seconds,
     remarks=remarks,
+    streaming=_STREAMING,
     bounded=True,
     remedies=remedies,
     rules=broken_rules,

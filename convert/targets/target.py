@@ -130,6 +130,8 @@ class Target:
     In the folder's card, `remarks` are sentences about an artifact, and `sample` is a section in Markdown, or gives one
     by the artifact's name; `card.fill` says what its braces may name.
 
+    `streaming` is that section for a file that is fed chunks; a format without one has no such files.
+
     `claims` tells its artifacts by their file's name, where that is not by the ending. `code`: artifacts are programs,
     run by a check only where `check_file` has passed, since a stranger's may do anything.
 
@@ -156,6 +158,7 @@ class Target:
     swept: bool = False
     remedies: Callable[[Settings], tuple[Settings, ...]] = lambda settings: ()
     claims: Callable[[str], bool] | None = None
+    streaming: str = ""
     code: bool = False
     rules: Callable[[Path], list[Breach]] | None = None
     hazards: Callable[[Path, Sequence[Case]], list[Hazard]] | None = None

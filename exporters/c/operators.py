@@ -331,6 +331,8 @@ OPERATORS: dict[str, Operator] = {
     "Log": _elementwise("logf({0})"),
     "Exp": _elementwise("expf({0})"),
     "Sqrt": _elementwise("sqrtf({0})"),
+    # Halves to the even one, as both have it.
+    "Round": _elementwise("rintf({0})"),
     "Tanh": _elementwise("tanhf({0})"),
     "Erf": _elementwise("erff({0})"),
     "Sigmoid": _elementwise("1 / (1 + expf(-{0}))"),

@@ -188,6 +188,6 @@ _RESERVED = frozenset(
     auto break case char const continue default do double else enum extern float for goto if inline int long register
     restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
     weights memory simd sizes size buffers bytes plan length outputs shape output main i j k l m n w f out
-    x0 x1 x2 x3 x4 x5 x6 x7 x8 expf logf erff sqrtf tanhf
+    x0 x1 x2 x3 x4 x5 x6 x7 x8 expf logf erff sqrtf tanhf rintf
     """.split()  # noqa: SIM905 - a list of quoted words is no easier to read
 )

@@ -32,7 +32,7 @@ def convert(module: Shipped, variant: Variant, *, precision: Precision = "mixed"
     `size` fixes the input's last axis; without it that is free between the bounds of the configuration.
     """
     if size:
-        module = at_length(module, variant.input.shape(1, size))
+        module = at_length(module, *variant.input.shapes(1, size))
     names = tuple(output.name for output in variant.outputs)
     through = variant.coreml.float32_through
     # What is inside becomes an output for as long as precisions are chosen: no pass can take it for something else.
@@ -46,13 +46,14 @@ def convert(module: Shipped, variant: Variant, *, precision: Precision = "mixed"
         validated_once() as validate,
     ):
         traced = torch.jit.trace(
-            module.with_inner() if inner else module, torch.zeros(variant.input.shape(1, size or variant.input.default))
+            module.with_inner() if inner else module,
+            tuple(torch.zeros(shape) for shape in variant.input.shapes(1, size or variant.input.default)),
         )
         model = ct.convert(
             traced,
             convert_to="mlprogram",
-            inputs=[ct.TensorType(variant.input.name, _shape(variant.input, size), dtype=np.float32)],
-            outputs=[ct.TensorType(name, dtype=np.float32) for name in (*names, *inner)],
+            inputs=[ct.TensorType(name, shape, dtype=np.float32) for name, shape in _shapes(variant.input, size)],
+            outputs=[ct.TensorType(name, dtype=np.float32) for name in (*variant.input.given(variant.outputs), *inner)],
             minimum_deployment_target=DEPLOYMENT_TARGET,
             compute_precision=compute_precision(precision, inner or tuple(name for name in names if name == through)),
             pass_pipeline=without(inner, graph_passes()),
@@ -62,7 +63,8 @@ def convert(module: Shipped, variant: Variant, *, precision: Precision = "mixed"
     return Converted(model, tuple(decisions))
 
 
-def _shape(tensor: Input, size: int | None) -> ct.Shape:
-    *others, _ = tensor.shape(1, tensor.default)
+def _shapes(tensor: Input, size: int | None) -> list[tuple[str, ct.Shape]]:
+    (*others, _), *states = tensor.shapes(1, tensor.default)
     size = tensor.default if tensor.fixed else size
-    return ct.Shape((*others, size or ct.RangeDim(tensor.least, tensor.most, tensor.default)))
+    first = (*others, size or ct.RangeDim(tensor.least, tensor.most, tensor.default))
+    return [(name, ct.Shape(shape)) for name, shape in zip(tensor.fed(), (first, *states), strict=True)]

@@ -27,9 +27,11 @@ def _describe(model: ct.models.MLModel, variant: Variant, facts: Facts, precisio
     model.license = facts.license
     model.version = facts.version
     model.short_description = summary(variant, facts)
-    model.input_description[variant.input.name] = variant.input.description
-    for output in variant.outputs:
-        model.output_description[output.name] = output.description
+    texts = variant.input.descriptions(variant.outputs)
+    for name in variant.input.fed():
+        model.input_description[name] = texts[name]
+    for name in variant.input.given(variant.outputs):
+        model.output_description[name] = texts[name]
     own = facts.to_strings() | {"precision": precision}
     for key, value in own.items():
         model.user_defined_metadata[COREML_PREFIX + key] = value

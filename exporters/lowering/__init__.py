@@ -21,6 +21,7 @@ from torch.fx.proxy import TraceError
 
 from exporters.lowering.axes import carry_axes
 from exporters.lowering.bins import drop_bins
+from exporters.lowering.chunks import in_chunks, of_blocks
 from exporters.lowering.edges import recompute_edges
 from exporters.lowering.fourier import factorise_dft
 from exporters.lowering.graph import finish, trace
@@ -78,7 +79,8 @@ class Lowered:
 def shipped(model: nn.Module, variant: Variant) -> Shipped:
     """A model as exporters take it: the variant's input -> its outputs in order, in evaluation mode."""
     names, through = _names(variant), variant.coreml.float32_through
-    return Shipped(model, names, () if through is None or through in names else (through,)).eval()
+    inner = () if through is None or through in names else (through,)
+    return in_chunks(Shipped(model, names, inner).eval(), variant)
 
 
 def _names(variant: Variant) -> tuple[str, ...]:
@@ -110,12 +112,13 @@ def lowered(model: nn.Module, variant: Variant, rewrites: Mapping[str, Rewrite] 
         raise LoweringError(f"the model cannot be traced: {error}") from error
     choose_outputs(graph, names, through)
     # Each is run once. What differs between a short one and one twelve times as long goes with the length.
-    size = max(variant.input.least, variant.input.default // 50)
-    lengths = (size,) if variant.input.fixed else (size, max(variant.input.default // 4, 12 * size))
-    normalise(graph, *(torch.zeros(variant.input.shape(2, length)) for length in lengths))
+    fed = of_blocks(variant).input
+    size = max(fed.least, fed.default // 50)
+    lengths = (size,) if fed.fixed else (size, max(fed.default // 4, 12 * size))
+    normalise(graph, *(torch.zeros(fed.shape(2, length)) for length in lengths))
     applied = tuple(
         Applied(name, place) for name, rewrite in rewrites.items() for place in _applied(name, rewrite, graph)
     )
     inner = add_marked(graph, through)
     finish(graph)
-    return Lowered(Shipped(graph, names, inner).eval(), applied)
+    return Lowered(in_chunks(Shipped(graph, names, inner).eval(), variant), applied)

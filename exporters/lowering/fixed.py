@@ -8,6 +8,7 @@ blocks, its kernel that many places wide, and the sum over the rows a product at
 the columns'.
 """
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import TypeVar
 
@@ -38,34 +39,43 @@ class BlockedBands(nn.Module):
         self.image = (2 * self.rows, len(kernels) // (2 * self.rows), self.frames)
         # Real parts, then imaginary parts, which slices then take apart: five axes are the most that Core ML has.
         self.sums = same_kind(torch.cat([free.sums[0::2], free.sums[1::2]])[:, :, None, None], free.sums)
-        self.bands = free.bands
+        self.bands, self.root = free.bands, free.root
+        self.added = None
+        if free.added is not None:
+            added = free.added.reshape(len(free.sums), -1, free.added.shape[1])
+            self.added = same_kind(torch.cat([added[0::2], added[1::2]]).flatten(0, 1), free.added)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
         blocks = F.pad(x, (0, self.surplus)).reshape(-1, self.blocks, self.phases, self.rows)
         channels = blocks.permute(0, 3, 2, 1).reshape(-1, self.rows * self.phases, 1, self.blocks)
         columns = F.conv2d(channels, self.columns, groups=self.rows)
         spectrum = F.conv2d(columns.reshape(-1, *self.image), self.sums)
+        if self.added is not None and values is not None:
+            spectrum = spectrum + (self.added @ values).reshape(-1, len(self.sums), *self.image[1:])
         squares = spectrum * spectrum
         half = len(self.sums) // 2
-        found: Tensor = self.bands(squares[:, :half] + squares[:, half:])
+        power = squares[:, :half] + squares[:, half:]
+        found: Tensor = self.bands(torch.sqrt(power) if self.root else power)
         return found
 
 
-def at_length(module: _Module, shape: tuple[int, ...]) -> _Module:
-    """A lowered module for inputs of this shape alone, and batches of them; the same one where nothing is to gain.
+def at_length(module: _Module, *shapes: tuple[int, ...]) -> _Module:
+    """A lowered module for inputs of these shapes alone, and batches of them; the same one where nothing is to gain.
 
     The module that is given is not changed.
     """
     free = {name: layer for name, layer in module.named_modules() if isinstance(layer, FactorisedBands)}
     if not free:
         return module
-    fixed, samples = deepcopy(module), _samples(module, free, shape)
+    fixed, samples = deepcopy(module), _samples(module, free, shapes)
     for name, layer in free.items():
         fixed.set_submodule(name, BlockedBands(layer, samples[name]))
     return fixed
 
 
-def _samples(module: nn.Module, layers: dict[str, FactorisedBands], shape: tuple[int, ...]) -> dict[str, int]:
+def _samples(
+    module: nn.Module, layers: dict[str, FactorisedBands], shapes: Sequence[tuple[int, ...]]
+) -> dict[str, int]:
     """How many samples each of these layers is fed."""
     found: dict[str, int] = {}
 
@@ -78,7 +88,8 @@ def _samples(module: nn.Module, layers: dict[str, FactorisedBands], shape: tuple
     ]
     try:
         with torch.no_grad():
-            module(torch.zeros(shape, dtype=next(iter(layers.values())).columns.dtype))
+            kind = next(iter(layers.values())).columns.dtype
+            module(*(torch.zeros(shape, dtype=kind) for shape in shapes))
     finally:
         for hook in hooks:
             hook.remove()

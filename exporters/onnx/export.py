@@ -34,10 +34,10 @@ def export(module: nn.Module, variant: Variant, opset: int = DEFAULT_OPSET) -> o
     if opset not in OPSETS:
         raise UserError(f"--opset {opset}: choose one from {OPSETS.start} to {OPSETS.stop - 1}")
     # Two rows and a length that leaves no inner axis at 1: torch.export takes a 1 for a constant.
-    example = torch.zeros(variant.input.shape(2, variant.input.default))
+    examples = tuple(torch.zeros(shape) for shape in variant.input.shapes(2, variant.input.default))
     # The cache of shapes costs more than it saves where every size is an expression: 10 s for DyMN, and 7 without.
     with torch._dynamo.config.patch(fake_tensor_cache_enabled=False):
-        program = torch.export.export(module, (example,), dynamic_shapes=(_dynamic_axes(variant),))
+        program = torch.export.export(module, examples, dynamic_shapes=_dynamic_axes(variant))
     with quiet("torch.onnx"):
         # Asked for less than it writes, the exporter keeps its own opset with a warning; `to_opset` goes down.
         exported = _translated(program, variant, max(opset, NATIVE_OPSET))
@@ -52,8 +52,8 @@ def _translated(program: ExportedProgram, variant: Variant, opset: int) -> ONNXP
     translate = partial(
         torch.onnx.export,
         dynamo=True,
-        input_names=[variant.input.name],
-        output_names=[output.name for output in variant.outputs],
+        input_names=list(variant.input.fed()),
+        output_names=list(variant.input.given(variant.outputs)),
         opset_version=opset,
         # Seconds of looking for patterns, of which onnxsim finds the same and more.
         optimize=False,
@@ -86,15 +86,15 @@ def _settled(program: ONNXProgram) -> onnx.ModelProto:
     return program.model_proto
 
 
-def _dynamic_axes(variant: Variant) -> dict[int, object]:
+def _dynamic_axes(variant: Variant) -> tuple[dict[int, object], ...]:
     # Named `Dim`s make torch.export solve for their range and fail on the floor divisions of the pools
     # ("cannot be solved using solve_univariate_inequality"); `Dim.DYNAMIC` with bounds holds.
     dynamic = torch.export.Dim.DYNAMIC
-    batch = {0: dynamic(min=1, max=1024)}
+    batch: dict[int, object] = {0: dynamic(min=1, max=1024)}
     if variant.input.fixed:
-        return {**batch}
+        return (batch,) * len(variant.input.fed())
     last = len(variant.input.axes) - 1
-    return {**batch, last: dynamic(min=variant.input.least, max=variant.input.most)}
+    return ({**batch, last: dynamic(min=variant.input.least, max=variant.input.most)},)
 
 
 def _drop_debris(model: onnx.ModelProto) -> None:
@@ -112,7 +112,7 @@ def _drop_debris(model: onnx.ModelProto) -> None:
 
 
 def _name_axes(model: onnx.ModelProto, variant: Variant) -> None:
-    wanted = {output.name: output.axes for output in variant.outputs} | {variant.input.name: variant.input.axes}
+    wanted = variant.input.given(variant.outputs) | variant.input.fed()
     for value in (*model.graph.input, *model.graph.output):
         axes = wanted[value.name]
         dims = value.type.tensor_type.shape.dim

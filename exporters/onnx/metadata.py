@@ -15,7 +15,6 @@ def describe(model: onnx.ModelProto, variant: Variant, facts: Facts) -> None:
     del model.metadata_props[:]
     for key, value in facts.to_strings().items():
         model.metadata_props.add(key=key, value=value)
-    texts = {output.name: output.description for output in variant.outputs}
-    texts[variant.input.name] = variant.input.description
+    texts = variant.input.descriptions(variant.outputs)
     for value_info in (*model.graph.input, *model.graph.output):
         value_info.doc_string = texts[value_info.name]

@@ -54,6 +54,8 @@ class Recipe:
     `synthesize` gives a state dict of deterministic stand-in weights, the same bytes on every run.
     `front_end` gives the front end as data, for families whose network may be fed its result.
     `doubts` says what a user should know of a variant before it is made.
+    `streaming` gives the variant that is fed chunks of so many hops, and what computes it: (batch, state and chunk) to
+    outputs by name; or raises UserError where that cannot be.
 
     A family that is not trained (`Variant.trained`) has no weights in its network, and needs neither of the three that
     are of weights.
@@ -66,6 +68,7 @@ class Recipe:
     synthesize: Callable[[Variant], dict[str, Tensor]] = lambda variant: {}
     front_end: Callable[[Variant], HostFrontEnd] | None = None
     doubts: Callable[[Variant], Iterable[str]] = lambda variant: ()
+    streaming: Callable[[Variant, int], tuple[Variant, nn.Module]] | None = None
 
 
 def load(family: str) -> Recipe:

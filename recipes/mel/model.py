@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recipes.base import config, spectral
+from recipes.base.spec import Stream
+from recipes.base.streaming import LEVELS
 from recipes.mel import constants
 from recipes.mel.spec import Numbers, Variant
 
@@ -43,11 +45,16 @@ def front_end(preset: str = "mel_librosa", **numbers: object) -> nn.Module:
 
 
 class Model(nn.Module):
-    """(batch, samples) to `melspec`, as every recipe's model gives its outputs."""
+    """(batch, samples) to `melspec`, as every recipe's model gives its outputs.
 
-    def __init__(self, variant: Variant) -> None:
+    Of sound that comes in parts, `stream` says what is done to it before.
+    """
+
+    def __init__(self, variant: Variant, stream: Stream | None = None) -> None:
         super().__init__()
         self.front_end = Convolved(variant)
+        if stream:
+            self.front_end.levelled, self.front_end.led = False, stream.led
 
     def forward(self, waveform: Tensor) -> dict[str, Tensor]:
         return {"melspec": self.front_end(waveform)}
@@ -61,6 +68,7 @@ class LogMel(nn.Module):
     def __init__(self, variant: Variant) -> None:
         super().__init__()
         self.numbers = variant.front_end
+        self.levelled, self.led = variant.front_end.remove_dc, False
         bank = constants.bank(variant)
         # Bins above fmax and below fmin weigh nothing: they need not be computed.
         self.bins = constants.used_bins(bank)
@@ -76,9 +84,12 @@ class LogMel(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         numbers = self.numbers
         x = _padded(_emphasised(waveform, numbers)[:, None], numbers)
-        if numbers.remove_dc:
-            # Each frame loses its mean whatever is taken off the whole, and what is gone before rounds nothing.
-            x = x - x.mean(dim=2, keepdim=True)
+        if self.levelled:
+            # Each frame loses its mean whatever is taken off the whole, and what is gone before rounds nothing. It is
+            # the first window's mean, which is known while the sound still goes on, and in steps, so that all who
+            # compute it get the same number.
+            steps = torch.round(x[:, :, : numbers.taps].mean(dim=2, keepdim=True) * LEVELS)
+            x = x - steps / LEVELS
         power = self.squares(x)
         bands = self.mel @ (torch.sqrt(power) if numbers.power == 1 else power)
         if numbers.drop_last_frame:
@@ -105,8 +116,10 @@ class Convolved(LogMel):
 
     def squares(self, x: Tensor) -> Tensor:
         numbers = self.numbers
-        whole = F.pad(x, (1, 0), mode="replicate") if self.corrected or _of_frame(numbers) else x
-        if _of_frame(numbers):
+        whole = F.pad(x, (1, 0), mode="replicate") if self.corrected or of_frame(numbers) else x
+        if self.led:
+            whole, x = x, x[:, :, 1:]
+        if of_frame(numbers):
             x = whole[:, :, 1:] - numbers.pre_emphasis * whole[:, :, :-1]
         spectrum = F.conv1d(x, self.dft, stride=numbers.hop_length)
         if self.corrected:
@@ -130,7 +143,7 @@ class Transformed(LogMel):
         frames = x[:, 0].unfold(1, numbers.taps, numbers.hop_length)
         if numbers.remove_dc:
             frames = frames - frames.mean(dim=2, keepdim=True)
-        if _of_frame(numbers):
+        if of_frame(numbers):
             before = torch.cat([frames[:, :, :1], frames[:, :, :-1]], dim=2)
             frames = frames - numbers.pre_emphasis * before
         spectrum = torch.fft.rfft(frames * self.window, numbers.n_fft)[:, :, self.bins.start : self.bins.stop]
@@ -138,14 +151,14 @@ class Transformed(LogMel):
         return (parts * parts).sum(dim=3).transpose(1, 2)
 
 
-def _of_frame(numbers: Numbers) -> bool:
+def of_frame(numbers: Numbers) -> bool:
     """Whether each frame is emphasised by itself."""
     return numbers.pre_emphasis > 0 and numbers.pre_emphasis_start == "frame"
 
 
 def _emphasised(x: Tensor, numbers: Numbers) -> Tensor:
     """(batch, samples) emphasised as a whole, where that is asked for."""
-    if not numbers.pre_emphasis or _of_frame(numbers):
+    if not numbers.pre_emphasis or of_frame(numbers):
         return x
     if numbers.pre_emphasis_start == "zero":
         x = F.pad(x, (1, 0))

@@ -6,7 +6,7 @@ from torch import nn
 
 from recipes.base import spec
 from recipes.base.recipe import HostFrontEnd, Recipe
-from recipes.mel import constants, host
+from recipes.mel import chunks, constants, host
 from recipes.mel.model import Model
 from recipes.mel.spec import Variant
 
@@ -32,4 +32,10 @@ def doubts(variant: spec.Variant) -> Iterator[str]:
         )
 
 
-RECIPE = Recipe(family="mel", build=build, front_end=front_end, doubts=doubts)
+def streaming(variant: spec.Variant, frames: int) -> tuple[spec.Variant, nn.Module]:
+    assert isinstance(variant, Variant)
+    fed = chunks.fed_chunks(variant, frames)
+    return fed, Model(chunks.of_blocks(variant), fed.input.stream).eval()
+
+
+RECIPE = Recipe(family="mel", build=build, front_end=front_end, doubts=doubts, streaming=streaming)

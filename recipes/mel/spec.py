@@ -144,7 +144,7 @@ class Variant(spec.Variant):
     """`tolerances` are those of the output by `log`, for a `scale` of 1.
 
     Without a log their atol is a part of what a sine of full scale gives: sums in float32 round by the loudest that is
-    in them.
+    in them. `streaming` is that of chunks against the whole (`recipes.base.spec.Stream`).
     """
 
     trained: ClassVar[bool] = False
@@ -156,6 +156,7 @@ class Variant(spec.Variant):
     outputs: tuple[Output, ...] = ()
     front_end: Numbers
     tolerances: dict[Log, dict[Precision, Tolerance]]
+    streaming: Tolerance
 
     def __post_init__(self) -> None:
         super().__post_init__()

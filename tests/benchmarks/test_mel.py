@@ -1,11 +1,15 @@
 """What is timed beside the front ends computes the same as they do, and each has its bars."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from benchmarks import mel
-from benchmarks.bars import BARS
+from benchmarks.bars import BARS, DURATION, judge
+from benchmarks.subject import Settings
+from benchmarks.tables import LOWERED, Row
 from recipes.base import config
 from recipes.base.sound import rich
 from recipes.mel.model import Transformed
@@ -37,6 +41,18 @@ def test_kaldi_s_own_gives_the_frames_of_the_preset() -> None:
     sound = rich(8000, variant.sample_rate, seed=3)
     expected = Transformed(variant)(torch.from_numpy(sound[None])).numpy()
     np.testing.assert_allclose(mel.by_kaldi(variant, sound.tolist()), expected, atol=2e-3, rtol=0)
+
+
+def test_a_frame_in_chunks_is_timed_and_held_to_its_duration() -> None:
+    subject = mel.subjects()["mel_kaldi"]
+    (table,) = mel.in_chunks(subject, Settings(rounds=1, threads=(1,)))
+    assert table.clip.seconds == 0.01
+    (judged,) = (one for one in judge([table]) if one.measured is not None)
+    assert (judged.bar.subject, judged.bar.against) == ("mel_kaldi, a frame in chunks", DURATION)
+    assert judged.measured == 0.01 / table.rows[LOWERED].spread.median
+    assert mel.in_chunks(mel.subjects()["mel_whisper80"], Settings()) == []
+    late = replace(table, rows={LOWERED: Row([0.0011])})
+    assert [one.verdict for one in judge([late]) if one.measured is not None] == ["MISSED"]
 
 
 def test_every_preset_has_to_be_ahead() -> None:

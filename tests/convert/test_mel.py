@@ -1,8 +1,11 @@
 """`convert recipe mel`: files without a checkpoint, of a preset's numbers or one's own, checked as all others."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
@@ -10,10 +13,13 @@ import onnx
 import pytest
 
 from convert import manifest
+from convert.targets import named
+from convert.verify import check_artifact
 from recipes.base.config import variants
 from recipes.base.errors import UserError
 from recipes.base.recipe import digest_of_numbers
 from recipes.base.sound import rich
+from validators import reference
 from validators.dumps import numpy_file
 
 Convert = Callable[..., Any]
@@ -24,10 +30,10 @@ NUMBERS = [word for number in OWN for word in ("--set", number)]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, convert: Convert) -> tuple[Path, Any]:
-    """Frames that lose their mean, in every format that a fixed length is not needed for."""
+    """Frames that lose their mean, in every format that a fixed length is not needed for, and in chunks."""
     folder = tmp_path_factory.mktemp("mel") / "mel"
     command = ["recipe", "mel_kaldi", "--to", "coreml", "--set", "n_mels=20", "--set", "log=db", "-o", folder]
-    return folder, convert(*command, "--json")
+    return folder, convert(*command, "--streaming", "2", "--json")
 
 
 def test_all_is_made_and_passes(made: tuple[Path, Any]) -> None:
@@ -42,11 +48,15 @@ def test_all_is_made_and_passes(made: tuple[Path, Any]) -> None:
         "model.onnx",
         "reference",
         "reference.json",
+        "streaming.mlpackage",
+        "streaming.onnx",
     }
     assert {path.name for path in (folder / "frontend").iterdir()} == {
         "front_end.json",
         "mel.npy",
         "melspec.py",
+        "streaming.json",
+        "streaming.py",
         "window.npy",
     }
     runtimes = {check["runtime"] for check in json.loads(said.stdout)["checks"] if check["kind"] == "values"}
@@ -74,8 +84,10 @@ def test_numbers_stand_for_the_checkpoint(made: tuple[Path, Any]) -> None:
     assert found.numbers["n_mels"] == 20
     assert found.numbers["sample_rate"] == 16000
     assert found.checkpoint_sha256 == digest_of_numbers(found.numbers)
-    assert found.command.endswith(" --set n_mels=20 --set log=db")
-    assert ("factorise-dft", True) in {(done.rewrite, "512 = " in done.place) for done in found.lowering}
+    assert found.command.endswith(" --set n_mels=20 --set log=db --streaming 2")
+    for fed in ("waveform", "chunk"):
+        places = [done.place for done in found.lowering if (done.input, done.rewrite) == (fed, "factorise-dft")]
+        assert ["512 = " in place for place in places] == [True]
 
 
 def test_nothing_is_called_synthetic_and_no_classes_are_named(made: tuple[Path, Any]) -> None:
@@ -195,3 +207,135 @@ def test_the_front_end_s_program_is_run_as_the_card_says(made: tuple[Path, Any],
     window, bank = (np.load(folder / "frontend" / f"{name}.npy") for name in ("window", "mel"))
     found = program["melspec"](rich(16000, 16000, seed=1), window, bank, numbers)
     assert found.shape == (1, 20, 98)
+
+
+def test_chunks_are_checked_in_every_runtime_and_against_the_whole(made: tuple[Path, Any]) -> None:
+    _, said = made
+    checks = [check for check in json.loads(said.stdout)["checks"] if check["artifact"].startswith("streaming.")]
+    values = [check for check in checks if check["kind"] == "values" and check["status"] == "passed"]
+    assert {(check["artifact"], check["runtime"]) for check in values} == {
+        ("streaming.onnx", "onnxruntime"),
+        ("streaming.onnx", "tract"),
+        ("streaming.mlpackage", "executor"),
+        ("streaming.mlpackage", "executor-float32"),
+    }
+    of_whole = [check for check in values if check["case"].endswith(", of the whole")]
+    assert {"rich, of the whole", "odd_length, of the whole"} <= {check["case"] for check in of_whole}
+    assert all(check["comparison"]["atol"] <= 1.1e-4 for check in of_whole)
+
+
+def test_how_chunks_are_fed_and_how_late_frames_are_is_said(made: tuple[Path, Any]) -> None:
+    folder, _ = made
+    (chunk,) = manifest.read(folder).alternative_inputs
+    assert (chunk.name, chunk.axes) == ("chunk", ("batch", 320))
+    assert chunk.stream is not None
+    # Half of a window, and a hop for which the first frame of a chunk waits.
+    assert (chunk.stream.size, chunk.stream.latency) == (240, 200 + 160)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "Latency: 22.5 ms at most from the middle of a frame's window until it is given" in card
+    graph = onnx.load(str(folder / "streaming.onnx")).graph
+    ports = {
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output)
+    }
+    assert ports == {
+        "chunk": ["batch", 320],
+        "state_in": ["batch", 240],
+        "melspec": ["batch", 20, 2],
+        "state_out": ["batch", 240],
+    }
+
+
+def test_the_card_s_program_streams(made: tuple[Path, Any]) -> None:
+    folder, _ = made
+    code = next(
+        part.split("```")[0]
+        for part in (folder / "README.md").read_text(encoding="utf-8").split("```python\n")[1:]
+        if "streaming" in part.split("```")[0]
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    # Five seconds, of which frames before the last few are given at once.
+    assert done.stdout.splitlines() == ["(1, 20, 2)"] * 249
+
+
+def _with_graph(folder: Path, change: Callable[[onnx.ModelProto], None]) -> None:
+    model = onnx.load(str(folder / "streaming.onnx"))
+    change(model)
+    onnx.save(model, str(folder / "streaming.onnx"))
+
+
+def _forgetting(model: onnx.ModelProto) -> None:
+    """What goes in as state comes out as it is."""
+    (maker,) = (node for node in model.graph.node if "state_out" in node.output)
+    maker.output[list(maker.output).index("state_out")] = "lost"
+    model.graph.node.append(onnx.helper.make_node("Identity", ["state_in"], ["state_out"]))
+
+
+def _swapped(model: onnx.ModelProto) -> None:
+    """What is called the state is the frames, and the other way round."""
+    names = {"state_out": "melspec", "melspec": "state_out"}
+    for node in model.graph.node:
+        for place, name in enumerate(node.output):
+            node.output[place] = names.get(name, name)
+    for value in model.graph.output:
+        value.name = names[value.name]
+
+
+def _numbers(**changed: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        text = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        text["alternative_inputs"][0]["stream"].update(changed)
+        (folder / "manifest.json").write_text(json.dumps(text), encoding="utf-8")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda folder: _with_graph(folder, _forgetting), "values are over"),
+        (_numbers(skipped=1), "values are over"),
+        (_numbers(led=True, window=401), "expected"),
+        (_numbers(state="state"), "inputs are ['chunk', 'state_in'], expected ['chunk', 'state']"),
+        (_numbers(unread=160), "expected"),
+        (_numbers(unread=2**20), "the sound has 16000 samples; too few for a frame"),
+        (lambda folder: _with_graph(folder, _swapped), "gives no state_out of the state's own shape and type"),
+    ],
+    ids=[
+        "a state that never changes",
+        "a sample left out",
+        "a window of another length",
+        "another name",
+        "too few",
+        "none",
+        "no state",
+    ],
+)
+def test_chunks_that_do_not_give_the_whole_fail(
+    made: tuple[Path, Any], damage: Callable[[Path], None], why: str, tmp_path: Path
+) -> None:
+    folder = copytree(made[0], tmp_path / "mel")
+    damage(folder)
+    found = manifest.read(folder)
+    tensor, outputs = found.fed_by("chunk")
+    name = "streaming.onnx"
+    cases = [case for case in reference.read(folder).cases if case.name == "rich"]
+    checks = check_artifact(named("onnx"), folder / name, found.artifacts[name], tensor, outputs, cases)
+    assert why in " ".join(check.message for check in checks if check.status == "failed")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["mel_whisper80", "--streaming", "4"], "--streaming: mel_whisper80 has top_db 80"),
+        (["mel_pann", "--streaming", "4", "--to", "c"], "made as ONNX, Core ML alone; leave out --to c"),
+        (["pann", "--weights", "synthetic", "--streaming", "4"], "mobilenetv1 needs whole sounds"),
+        (["mel_pann", "--streaming", "0"], "should be greater than or equal to 1"),
+        (["mel_pann", "--streaming", "2", "--output-name", "state_out"], "two tensors would be called 'state_out'"),
+    ],
+)
+def test_what_is_not_made_in_chunks_is_refused(convert: Convert, tmp_path: Path, words: list[str], why: str) -> None:
+    said = convert("recipe", *words, "-o", tmp_path / "made")
+    assert said.exit_code == 2
+    assert why in " ".join(said.stderr.replace("│", " ").split())
+    assert not (tmp_path / "made").exists()

@@ -115,6 +115,8 @@ def hazards(
 
 def _clips(model: CoreMLModel, inputs: Mapping[str, np.ndarray]) -> list[dict[str, np.ndarray]]:
     """What the package takes of a case: all of it at once, or row by row, or nothing."""
+    if inputs.keys() != model.inputs.keys():
+        return []
     count = len(next(iter(inputs.values())))
     rows = [{name: value[row : row + 1] for name, value in inputs.items()} for row in range(count)]
     for clips in ([dict(inputs)], rows):

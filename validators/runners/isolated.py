@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from recipes.base.spec import Input
 from recipes.base.worker import Worker, WorkerDiedError, WorkerError
 from validators.runners.runner import Arrays, Port, Runner, RunnerError
+from validators.runners.streamed import of_sounds
 
 # What both sides of the pipe can hold: numbers and truth values.
 _KINDS = "biuf"
@@ -28,9 +30,10 @@ class Face:
     float16: bool
 
 
-def opened(name: str, opener: str, artifact: Path, worker: Worker) -> Runner:
+def opened(name: str, opener: str, artifact: Path, worker: Worker, tensor: Input | None = None) -> Runner:
     """The runner that `opener` gives of the artifact, loaded and run in `worker`; RunnerError where that fails.
 
+    Where the file is fed `tensor` in chunks, a run is of a whole sound, and has the time of one.
     After a crash, or a run that took too long, the next run loads the artifact again; after two no other is tried.
     """
     deaths: list[RunnerError] = []
@@ -43,7 +46,7 @@ def opened(name: str, opener: str, artifact: Path, worker: Worker) -> Runner:
 
     def load() -> Face:
         try:
-            return worker.call(_open, opener, artifact, returns=Face, raises=(RunnerError,))
+            return worker.call(_open, opener, artifact, tensor, returns=Face, raises=(RunnerError,))
         except WorkerError as error:
             raise failed(error) from error
         except RunnerError:
@@ -73,10 +76,10 @@ def opened(name: str, opener: str, artifact: Path, worker: Worker) -> Runner:
 _runners: list[Runner] = []
 
 
-def _open(opener: str, artifact: Path) -> Face:
+def _open(opener: str, artifact: Path, tensor: Input | None) -> Face:
     module, _, function = opener.partition(":")
     runner: Runner = getattr(import_module(module), function)(artifact)
-    _runners.append(runner)
+    _runners.append(of_sounds(runner, tensor))
     number = len(_runners) - 1
     return Face(number, runner.runtime, runner.inputs, runner.outputs, dict(runner.metadata), runner.float16)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from recipes.base.spec import Input
     from recipes.base.worker import Worker
     from validators.runners.runner import Runner
 
@@ -94,9 +95,12 @@ class Runtime:
     needs: tuple[str, ...] = ()
     runs: Callable[[str], bool] = lambda name: True
 
-    def open(self, artifact: Path, worker: Worker | None = None) -> Runner:
-        """Loaded and run in `worker`, or in one of its own; RunnerError when the runtime refuses the artifact."""
+    def open(self, artifact: Path, worker: Worker | None = None, tensor: Input | None = None) -> Runner:
+        """Loaded and run in `worker`, or in one of its own; RunnerError when the runtime refuses the artifact.
+
+        A file that is fed `tensor` in chunks is run on whole sounds.
+        """
         from recipes.base.worker import Worker
         from validators.runners.isolated import opened
 
-        return opened(self.name, self.opener, artifact, worker or Worker(self.needs))
+        return opened(self.name, self.opener, artifact, worker or Worker(self.needs), tensor)

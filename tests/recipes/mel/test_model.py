@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from exporters.lowering import lowered
+from exporters.lowering.fixed import at_length
 from recipes.base import config, sound
 from recipes.base.errors import UserError
 from recipes.base.recipe import faithful_model, load
@@ -60,6 +61,8 @@ def test_the_forms_give_the_same(variant: Variant) -> None:
         assert convolved(fed).shape[2] > 0
         torch.testing.assert_close(convolved(fed), transformed(fed), rtol=1e-5, atol=2e-4)
         torch.testing.assert_close(done(fed)[0], transformed(fed), rtol=1e-5, atol=2e-4)
+        fixed = at_length(done, tuple(fed.shape))
+        torch.testing.assert_close(fixed(fed), done(fed), rtol=1e-9, atol=1e-9)
 
 
 def frames(variant: Variant, samples: int) -> int:

@@ -102,6 +102,8 @@ def test_cases_that_do_not_fit(square):
     assert [hazard.case for hazard in hazards(square, [other, fitting])] == ["fits"]
     with pytest.raises(InputError, match=r"takes none of the cases; it takes x \(1, 4\)"):
         hazards(square, [other])
+    with pytest.raises(InputError, match="takes none of the cases"):
+        hazards(square, [case("of another input", waveform=[[1, 1, 1, 1]])])
 
 
 @pytest.fixture(scope="module")
