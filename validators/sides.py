@@ -156,7 +156,7 @@ class Sides:
         opposite = self.opposite(op)
         for name in op.inputs:
             partner, before = self.partners.get(name), self.producers_b.get(name)
-            if partner is None or before is None or opposite is None:
+            if partner is None or partner.factor != 1 or before is None or opposite is None:
                 continue
             kind = kind_of(before)
             if kind in _LAYOUT and alike(opposite, op) and self._lies_otherwise(name, partner.a, opposite):
