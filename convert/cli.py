@@ -360,6 +360,7 @@ def bisect(
         list[str] | None, typer.Option(help="Set an output's relative tolerance: X, or OUTPUT:X; repeat for more.")
     ] = None,
     timeout: Timeout = None,
+    html: HtmlFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
 ) -> None:
@@ -369,11 +370,16 @@ def bisect(
 
         from convert import bisection
 
+        check_files(None, html, a, b)
         found = bisection.bisect(a, b, on=[on] if on else [], names=names or (), atol=atol or (), rtol=rtol or ())
+        if html is not None:
+            from convert.evidence import bisected
+
+            write_page(html, [], bisected(found))
         for note in found.notes:
             sys.stderr.write(f"note: {shown(note)}\n")
         if as_json:
-            _print_json(found.as_json())
+            print_json(found.as_json())
         else:
             Console().print(bisection.text(found, verbose))
     raise typer.Exit(found.exit_code)
