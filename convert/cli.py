@@ -333,6 +333,53 @@ def _compared(expected: Path, got: Path, found: "Found") -> "Evidence":
 
 
 @app.command()
+def bisect(
+    a: Annotated[Path, typer.Argument(metavar="A", help="The model that is right: .onnx or .mlpackage, anybody's.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The model in question, .onnx or .mlpackage.")],
+    on: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SOUND|NPZ",
+            help="Feed both this sound, or these arrays named as their inputs. Default: the reference of a made "
+            "folder, else what is generated to fit.",
+        ),
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="A_NAME=B_NAME",
+            help="An input or output of A is this one of B, where names and shapes do not tell; repeat.",
+        ),
+    ] = None,
+    atol: Annotated[
+        list[str] | None,
+        typer.Option(help="Set an output's absolute tolerance: X, or OUTPUT:X for one; repeat for more."),
+    ] = None,
+    rtol: Annotated[
+        list[str] | None, typer.Option(help="Set an output's relative tolerance: X, or OUTPUT:X; repeat for more.")
+    ] = None,
+    timeout: Timeout = None,
+    as_json: JsonFlag = False,
+    verbose: Verbose = False,
+) -> None:
+    """Find the first op at which B goes another way than A, whatever formats they have; tell rounding from faults."""
+    with one_clear_error(), time_limit(timeout):
+        from rich.console import Console
+
+        from convert import bisection
+
+        found = bisection.bisect(a, b, on=[on] if on else [], names=names or (), atol=atol or (), rtol=rtol or ())
+        for note in found.notes:
+            sys.stderr.write(f"note: {shown(note)}\n")
+        if as_json:
+            print_json(found.as_json())
+        else:
+            Console().print(bisection.text(found, verbose))
+    raise typer.Exit(found.exit_code)
+
+
+@app.command()
 def inspect(
     package: Annotated[Path, typer.Argument(help="A .mlpackage.")],
     hazards: Annotated[

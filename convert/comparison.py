@@ -92,7 +92,7 @@ def _compared(
     # What no side could answer is told already.
     chosen = cases(ours, theirs, case) if ours.cases and theirs.cases else []
     names = list(dict.fromkeys(name for _, tensors, _ in chosen for name in tensors or ()))
-    tolerances, origin = _tolerances(expected, names, precision)
+    tolerances, origin = tolerances_for(expected, names, precision)
     atol, rtol = limits
     for name, limit in limits_given("--atol", atol, names).items() if chosen else ():
         tolerances[name] = replace(tolerances[name], atol=limit)
@@ -110,7 +110,7 @@ def _compared(
     return Found(checks, notes, sides.held)
 
 
-def _tolerances(expected: Path, names: Sequence[str], precision: Precision) -> tuple[dict[str, Tolerance], str]:
+def tolerances_for(expected: Path, names: Sequence[str], precision: Precision) -> tuple[dict[str, Tolerance], str]:
     """By output, and where they are from: the manifest of the made folder that EXPECTED lies in, else the defaults."""
     default = DEFAULTS[precision]
     plain = f"atol {default.atol:g}, rtol {default.rtol:g}, the defaults of {precision}"

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # Voices, of whose classes there is something to say; every reference has it.
 _USUAL = "rich"
 _LABELS = "labels.json"
+_FORM = ("names", "axes", "dtype")
 
 
 @dataclass
@@ -153,15 +154,17 @@ def _look(
             except RunnerError as error:
                 found.unseen.append(f"{name} in {runtime.name}: {error}")
         try:
-            _ask(found, target, worker, path, own, artifact.precision)
+            # A package of other inputs than the cases have cannot be fed them.
+            formed = not any(check.status == "failed" and check.kind in _FORM for check in of_this)
+            if target.hazards is not None and not formed:
+                found.unseen.append(f"{name}: is not searched for what float16 cannot hold, since its form failed")
+            _ask(found, target, worker, path, own if formed and artifact.precision != "fp32" else ())
         except (UserError, WorkerError) as error:
             found.unseen.append(f"{name}: {error}")
 
 
-def _ask(
-    found: _Looked, target: Target, worker: Worker, path: Path, cases: Sequence[Case], precision: Precision
-) -> None:
-    """What the format can tell of the file; nothing is too small or too great for float32."""
+def _ask(found: _Looked, target: Target, worker: Worker, path: Path, cases: Sequence[Case]) -> None:
+    """What the format can tell of the file, and of float16 on these cases, if any."""
     if target.rules is None and target.hazards is None:
         return
     # Seconds to import, and needed only here.
@@ -171,7 +174,7 @@ def _ask(
     if target.rules is not None:
         rules = worker.call(target.rules, path, returns=list[Breach], raises=(UserError,))
         found.rules[path.name] = tuple(rules)
-    if target.hazards is not None and precision != "fp32":
+    if target.hazards is not None and cases:
         hazards = worker.call(target.hazards, path, cases, returns=list[Hazard], raises=(UserError,))
         found.hazards[path.name] = tuple(hazards)
 

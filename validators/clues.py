@@ -9,7 +9,7 @@ from validators.compare import Sampled, shifted, within
 from validators.layout import Pair, explained
 from validators.traces import Op, Trace
 
-_HALF = 2.0**-10
+_ROUNDED = Tolerance(atol=2.0**-24, rtol=2.0**-10, reason="twice what rounding to float16 moves a number by")
 _LEAST = 4
 _MOST_SHOWN = 4
 
@@ -56,23 +56,36 @@ def _constant(trace: Trace, op: Op) -> list[tuple[str, np.ndarray]]:
 
 
 def _constants(ours: list[tuple[str, np.ndarray]], theirs: list[tuple[str, np.ndarray]], limit: float) -> Iterator[str]:
-    """Weights of one size: other numbers, or the same in another order."""
-    if len(ours) != len(theirs):
-        return
-    for (one, e), (other, a) in zip(ours, theirs, strict=True):
-        if e.size != a.size or e.size < 2:
-            continue
-        tolerance = _tolerance(e, limit)
-        if within(e.reshape(-1), a.reshape(-1), tolerance):
-            continue
-        square = Pair(Sampled.of(e), a.astype(np.float32, copy=False))
-        if e.ndim == a.ndim and (order := explained(square, tolerance)):
-            yield f"its constant {other!r} {order}"
-        elif within(np.sort(e, axis=None), np.sort(a, axis=None), tolerance):
-            yield f"its constant {other!r} holds the numbers of {one!r} in another order: transposed?"
-        else:
-            apart = int(np.count_nonzero(np.abs(e.reshape(-1) - a.reshape(-1)) > tolerance.atol))
-            yield f"its constant {other!r} has other numbers than {one!r}, {apart} of {e.size}: a stale weight?"
+    """Weights of one size: other numbers, or the same in another order; those that agree are left aside."""
+    left = [(name, value) for name, value in ours if value.size > 1]
+    for other, a in sorted(theirs, key=lambda one: -one[1].size):
+        alike = [(name, e) for name, e in left if e.size == a.size]
+        same = next((name for name, e in alike if _as_laid(e, a, limit)), None)
+        if same is not None:
+            left = [one for one in left if one[0] != same]
+        elif len(alike) == 1 and a.size > 1:
+            ((one, e),) = alike
+            yield _reordered(one, e, other, a, limit)
+
+
+def _as_laid(e: np.ndarray, a: np.ndarray, limit: float) -> bool:
+    """Whether one is the other as it lies, or laid as the other format wants it."""
+    flat, tolerance = a.reshape(-1), _tolerance(e, limit)
+    return within(e.reshape(-1), flat, tolerance) or (
+        e.ndim == a.ndim == 2 and e.shape != a.shape == e.shape[::-1] and within(e.T.reshape(-1), flat, tolerance)
+    )
+
+
+def _reordered(one: str, e: np.ndarray, other: str, a: np.ndarray, limit: float) -> str:
+    tolerance = _tolerance(e, limit)
+    if e.ndim == a.ndim and (order := explained(Pair(Sampled.of(e), a.astype(np.float32, copy=False)), tolerance)):
+        return f"its constant {other!r} {order}"
+    if within(np.sort(e, axis=None), np.sort(a, axis=None), tolerance):
+        return f"its constant {other!r} holds the numbers of {one!r} in another order: transposed?"
+    if within(e.reshape(-1), a.reshape(-1), _ROUNDED):
+        return f"its constant {other!r} is {one!r} rounded to float16"
+    apart = int(np.count_nonzero(np.abs(e.reshape(-1) - a.reshape(-1)) > tolerance.atol))
+    return f"its constant {other!r} has other numbers than {one!r}, {apart} of {e.size}: a stale weight?"
 
 
 def _results(e: np.ndarray, a: np.ndarray, limit: float) -> Iterator[str]:
@@ -88,7 +101,7 @@ def _results(e: np.ndarray, a: np.ndarray, limit: float) -> Iterator[str]:
     wide = a.astype(np.float32, copy=False)
     if within(e, wide, tolerance):
         return
-    if e.dtype.kind == "f" and within(e, wide, _tolerance(e, 4 * _HALF)):
+    if e.dtype.kind == "f" and within(e, wide, _ROUNDED):
         yield "differs by no more than rounding to float16 would"
     if order := explained(Pair(Sampled.of(e), wide), tolerance):
         yield order

@@ -13,8 +13,9 @@ from functools import cached_property
 import numpy as np
 
 from validators.clues import clues
-from validators.partners import Partner, Value, difference, pair, partners, values
+from validators.partners import Partner, Value, difference, in_slices, pair, partners, values
 from validators.traces import Op, Trace
+from validators.traces.kinds import alike, kind_of
 
 __all__ = [
     "LIMITS",
@@ -41,36 +42,11 @@ _FLOOR = 1 / 50
 _LAYOUT = frozenset(
     {"transpose", "permute", "reshape", "squeeze", "unsqueeze", "flatten", "expanddims", "view", "unsafeview"}
 )
+# One number in, one number out, and nothing to set.
+_PLAIN = frozenset(
+    {"log", "sqrt", "rsqrt", "exp", "erf", "tanh", "sigmoid", "relu", "softplus", "square", "abs", "neg"}
+)
 _COPIES = frozenset({"cast", "identity", "dropout", "contiguous", "clone", "alias", "tocopy", "to", "detach"})
-
-# What different formats call the same.
-_KINDS = {
-    "convolution": "conv",
-    "conv1d": "conv",
-    "conv2d": "conv",
-    "gemm": "matmul",
-    "linear": "matmul",
-    "addmm": "matmul",
-    "mm": "matmul",
-    "bmm": "matmul",
-    "batchnormalization": "batchnorm",
-    "nativebatchnormlegitnotraining": "batchnorm",
-    "layernormalization": "layernorm",
-    "nativelayernorm": "layernorm",
-    "instancenormalization": "instancenorm",
-    "averagepool": "avgpool",
-    "avgpool1d": "avgpool",
-    "avgpool2d": "avgpool",
-    "maxpool2d": "maxpool",
-    "permute": "transpose",
-    "globalaveragepool": "reducemean",
-    "mean": "reducemean",
-    "realdiv": "div",
-    "upsamplebilinear": "resize",
-    "resizebilinear": "resize",
-    "constantpadnd": "pad",
-    "reflectionpad1d": "pad",
-}
 
 
 @dataclass(frozen=True)
@@ -170,6 +146,8 @@ def diverged(
     wrong = [one for one in pairs if not one.agrees]
     if not wrong:
         return found
+    # Where an output may be less far off than what lies in between, so may all that leads to it.
+    sides.narrow(min(limit, *(one.error / 2 for one in wrong)))
     culprit, hints = _swapped(sides, wrong) or (sides.culprit({one.b for one in wrong}), ())
     if culprit is None:
         # The graph gives what it was fed.
@@ -179,7 +157,7 @@ def diverged(
         found,
         culprit=culprit,
         opposite=opposite,
-        hints=(*hints, *clues(a, b, opposite, culprit, limit)),
+        hints=(*hints, *clues(a, b, opposite, culprit, sides.limit)),
         ours=tuple(sides.around_a(opposite)) if opposite else (),
         theirs=tuple(sides.around_b(culprit)),
     )
@@ -262,8 +240,14 @@ class _Sides:
         self._ours, self._theirs = values(a), values(b)
         self.partners = partners(self._ours, self._theirs)
         self.errors = {name: one.error for name, one in self.partners.items() if one.factor == 1}
-        self.same = {name for name, error in self.errors.items() if error <= limit}
+        self.same: set[str] = set()
+        self.narrow(limit)
         self.producers_a, self.producers_b = ({name: op for op in t.ops for name in op.outputs} for t in (a, b))
+
+    def narrow(self, limit: float) -> None:
+        """Hold values to another limit from now on."""
+        self.limit = limit
+        self.same = {name for name, error in self.errors.items() if error <= limit}
 
     @cached_property
     def consumers_a(self) -> dict[str, list[Op]]:
@@ -284,6 +268,9 @@ class _Sides:
     def culprit(self, wrong: set[str]) -> Op | None:
         """The first op that turns right into wrong on the way to one of these outputs."""
         right = self._right(wrong)
+        if any(not value.finite for value in self._theirs.values() if value.array.dtype.kind == "f"):
+            # A factor that would be undone later has done no harm, where what comes then is no number.
+            right |= {name for name, one in self.partners.items() if one.factor != 1} - wrong
         leads: set[str] = set()
         for op in reversed(self.b.ops):
             for name in op.outputs:
@@ -322,23 +309,53 @@ class _Sides:
         return not any(name in self.taken for name in op.outputs)
 
     def _origin(self, op: Op) -> Op:
-        """The op behind this one at which the error jumps: a small fault may cross the limit some ops later."""
-        floor = self.limit * _FLOOR
-        best, most, here = op, self._jump(op, floor), op
-        while True:
-            worst = max(
-                (name for name in here.inputs if name in self.errors), key=self.errors.__getitem__, default=None
-            )
-            if worst is None or self.errors[worst] <= floor or worst not in self.producers_b:
-                return best
-            here = self.producers_b[worst]
-            if (jump := self._jump(here, floor)) > most:
-                best, most = here, jump
+        """The op behind this one at which the error jumps: a small fault may cross the limit some ops later.
 
-    def _jump(self, op: Op, floor: float) -> float:
-        incoming = max((self.errors[name] for name in op.inputs if name in self.errors), default=0.0)
-        outgoing = max((self.errors.get(name, 1.0) for name in op.outputs), default=1.0)
-        return outgoing / max(incoming, floor)
+        A logarithm and its like have nothing that could be wrong. They show what is wrong with small numbers beside
+        large ones, and behind them errors are looked at slice by slice.
+        """
+        opposite = self.opposite(op)
+        plain = kind_of(op) in _PLAIN and opposite is not None and alike(opposite, op)
+        own = self._in_slices if plain else self._whole
+        errors = self._inherited(own)
+        floor = self.limit * _FLOOR
+
+        def incoming(one: Op) -> float:
+            return max((errors.get(name, 0.0) for name in one.inputs), default=0.0)
+
+        if plain and incoming(op) <= self.limit:
+            return op
+        outgoing = [own(name) for name in op.outputs]
+        most = 0.0 if plain else max(1.0 if error is None else error for error in outgoing) / max(incoming(op), floor)
+        best = here = op
+        while (most_wrong := incoming(here)) > floor:
+            worst = next(name for name in here.inputs if errors.get(name) == most_wrong)
+            if worst not in self.producers_b:
+                break
+            here = self.producers_b[worst]
+            if (jump := most_wrong / max(incoming(here), floor)) > most:
+                best, most = here, jump
+        return best
+
+    def _inherited(self, own: Callable[[str], float | None]) -> dict[str, float]:
+        """The error of each value of B; where it has no partner, that of what it was made of."""
+        errors = {name: own(name) or 0.0 for name in self.b.values if name not in self.producers_b}
+        for op in self.b.ops:
+            handed = max((errors.get(name, 0.0) for name in op.inputs), default=0.0)
+            for name in op.outputs:
+                error = own(name)
+                errors[name] = handed if error is None else error
+        return errors
+
+    def _whole(self, name: str) -> float | None:
+        return self.partners[name].error if name in self.partners else None
+
+    def _in_slices(self, name: str) -> float | None:
+        """The greatest error of a value, each slice along each axis beside the greatest magnitude in it."""
+        partner = self.partners.get(name)
+        if partner is None or partner.factor != 1:
+            return None
+        return in_slices(self._ours[partner.a], self._theirs[name])
 
     def _moved(self, op: Op) -> Op:
         """The op before this one, where that put right numbers in a wrong order, or did nothing at all.
@@ -350,9 +367,8 @@ class _Sides:
             partner, before = self.partners.get(name), self.producers_b.get(name)
             if partner is None or before is None or opposite is None:
                 continue
-            own = [one for one in opposite.inputs if one == partner.a]
             kind = kind_of(before)
-            if kind in _LAYOUT and alike(opposite, op) and own and partner.how.startswith("axes"):
+            if kind in _LAYOUT and alike(opposite, op) and self._lies_otherwise(name, partner.a, opposite):
                 return before
             idle = any(self.partners[one].a == partner.a for one in before.inputs if one in self.partners)
             users = self.consumers_a.get(partner.a, ())
@@ -360,6 +376,12 @@ class _Sides:
             if idle and acts and any(alike(user, before) and self._lost(user) for user in users):
                 return before
         return op
+
+    def _lies_otherwise(self, name: str, partner: str, opposite: Op) -> bool:
+        """Whether the op of A takes the same numbers in the same shape, but in another order."""
+        b, copies = self.b.values[name], set(self._copies(partner))
+        fed = [self.a.values[one] for one in opposite.inputs if one in copies]
+        return any(_bare(a) == _bare(b) and difference(a, b) > self.limit for a in fed)
 
     def opposite(self, op: Op) -> Op | None:
         """The op of A that takes what this one takes: of its kind, or that gives what nothing in B does."""
@@ -405,17 +427,6 @@ class _Sides:
     def _seen_a(self, name: str) -> Array:
         partner = next((one for one in self.partners.values() if one.a == name), None)
         return _array(self.a, name, partner, partner.b if partner else None)
-
-
-def kind_of(op: Op) -> str:
-    """What all formats call it: `Conv`, `conv` and `aten.conv2d.default` are one kind."""
-    kind = op.kind.lower().removeprefix("aten.").split(".")[0].replace("_", "")
-    return _KINDS.get(kind, kind)
-
-
-def alike(one: Op, other: Op) -> bool:
-    """Whether two ops, of any formats, are of one kind."""
-    return kind_of(one) == kind_of(other)
 
 
 def _consumers(trace: Trace) -> dict[str, list[Op]]:

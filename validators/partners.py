@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from validators.traces import Trace
+from validators.traces.kinds import kind_of
 
 LOOSE = 0.25
 """The greatest error, as a share of the greatest magnitude, at which two values are still taken for the same one."""
@@ -27,9 +28,14 @@ _SAMPLES = 192
 _MOST_AXES = 5
 # Of candidates that the figures leave, how many are looked at element by element: ReLUs, copies and the like.
 _MOST_CANDIDATES = 24
+# A slice whose greatest magnitude is this share of all is rounding.
+_SILENT = 1e-12
 # A factor of one is none, and what is scaled must fit as well as what is not.
 _A_FACTOR = 1e-3
 _SCALED = 1e-3
+
+
+_Hints = tuple[bool, bool, float]
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,15 @@ class Partner:
 
 @dataclass(frozen=True)
 class Value:
-    """A value of a run, and what is known of it whatever the order of its elements."""
+    """A value of a run, and what is known of it whatever the order of its elements.
+
+    `place` is that of the op that made it, and `kind` what that op does.
+    """
 
     name: str
     place: int
     array: np.ndarray
+    kind: str = ""
 
     @cached_property
     def figures(self) -> NDArray[np.float64]:
@@ -86,9 +96,10 @@ class Value:
 def values(trace: Trace) -> dict[str, Value]:
     """Those of a run that hold anything, in the order in which they came about."""
     order = {name: place for place, op in enumerate(trace.ops, 1) for name in op.outputs}
+    kinds = {name: kind_of(op) for op in trace.ops for name in op.outputs}
     held = sorted(trace.values, key=lambda name: order.get(name, 0))
     return {
-        name: Value(name, order.get(name, 0), trace.values[name])
+        name: Value(name, order.get(name, 0), trace.values[name], kinds.get(name, ""))
         for name in held
         if trace.values[name].size and trace.values[name].dtype.kind in "biuf"
     }
@@ -111,8 +122,8 @@ def partners(a: Mapping[str, Value], b: Mapping[str, Value]) -> dict[str, Partne
         if not value.telling or size not in by_size:
             continue
 
-        def hints(other: Value, value: Value = value) -> tuple[bool, float]:
-            return other.name != value.name, abs(other.place / last_a - value.place / last_b)
+        def hints(other: Value, value: Value = value) -> _Hints:
+            return other.kind != value.kind, other.name != value.name, abs(other.place / last_a - value.place / last_b)
 
         near = _near(value, by_size[size], figures[size])
         best = _best(value, near, hints)
@@ -160,6 +171,26 @@ def difference(expected: np.ndarray, actual: np.ndarray, scale: float | None = N
         same = bool(((e == a) | (np.isnan(e) & np.isnan(a))).all())
         return 0.0 if same else np.inf
     return worst / scale if scale else (0.0 if worst == 0 else np.inf)
+
+
+def in_slices(a: Value, b: Value) -> float:
+    """As `difference`, but of each slice along each axis by itself: what is quiet counts beside what is loud.
+
+    Of a slice that is all but silent nothing is said. Infinite where the two are no partners.
+    """
+    order = _order(a, b, False)
+    if order is None:
+        return np.inf
+    shape = tuple(size for size in b.array.shape if size != 1)
+    e, theirs = order.applied(_flat(a.array).reshape(a.array.shape)).reshape(shape), _flat(b.array).reshape(shape)
+    apart, size = np.abs(theirs - e), np.abs(e)
+    worst = 0.0
+    for axis in range(len(shape)):
+        others = tuple(other for other in range(len(shape)) if other != axis)
+        errors, sizes = apart.max(axis=others), size.max(axis=others)
+        told = sizes > _SILENT * a.scale
+        worst = max(worst, float((errors[told] / sizes[told]).max()) if told.any() else 0.0)
+    return worst
 
 
 @dataclass(frozen=True)
@@ -269,9 +300,7 @@ def _proportional(value: Value, alike: list[Value], figures: NDArray[np.float64]
     return [alike[place] for place in order if apart[place] <= 3 * _SCALED][:_MOST_CANDIDATES]
 
 
-def _best(
-    value: Value, near: list[Value], hints: Callable[[Value], tuple[bool, float]], scaled: bool = False
-) -> Partner | None:
+def _best(value: Value, near: list[Value], hints: Callable[[Value], _Hints], scaled: bool = False) -> Partner | None:
     """The nearest; of those that are as near, what the names and the order in the graph say."""
     found = [(partner, other) for other in near if (partner := pair(other, value, scaled=scaled)) is not None]
     if not found:

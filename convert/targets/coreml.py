@@ -72,6 +72,7 @@ _FP16 = (
 _PRECISIONS = ("fp16", "mixed", "fp32")
 
 _RUNNER = "validators.runners.coreml"
+_TRACER = "validators.traces.coreml"
 
 # Other formats may hold such a package.
 PRECISION = Option(
@@ -164,8 +165,14 @@ TARGET = Target(
     packages=("coremltools",),
     runtimes=(
         Runtime("coreml", f"{_RUNNER}:open_native", needs_macos, needs=(_RUNNER,)),
-        Runtime("executor", f"{_RUNNER}:open_stored", needs=(_RUNNER,)),
-        Runtime("executor-float32", f"{_RUNNER}:open_float32", needs=(_RUNNER,)),
+        Runtime("executor", f"{_RUNNER}:open_stored", needs=(_RUNNER,), tracer=f"{_TRACER}:trace_stored"),
+        Runtime(
+            "executor-float32",
+            f"{_RUNNER}:open_float32",
+            needs=(_RUNNER,),
+            tracer=f"{_TRACER}:trace_float32",
+            unrounded=True,
+        ),
     ),
     make=make,
     check_file=check_file,

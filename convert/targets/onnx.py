@@ -157,7 +157,7 @@ TARGET = Target(
     suffix=".onnx",
     packages=("onnx", "onnxruntime", "onnxsim"),
     runtimes=(
-        Runtime("onnxruntime", "validators.runners.onnxruntime:open_file"),
+        Runtime("onnxruntime", "validators.runners.onnxruntime:open_file", tracer="validators.traces.onnx:trace_file"),
         Runtime("tract", "validators.runners.tract:open_file", needs_package("tract")),
     ),
     make=make,

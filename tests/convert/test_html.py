@@ -97,6 +97,17 @@ def test_a_runtime_that_fails_on_the_way_changes_no_verdict(
     assert exit_code(checks) == 0
 
 
+def test_a_package_of_another_form_is_not_fed_the_cases(made_pann: Any) -> None:
+    """Its inputs may have any names."""
+    name = made_pann.mlpackage.name
+    for kind in ("names", "axes", "dtype"):
+        wrong = Check(name, "", "mixed", "", "", kind, "failed", "are others")
+        found = gather(made_pann.path, [wrong], lambda _: nullcontext())
+        assert name in found.rules
+        assert found.hazards == {}
+        assert any("since its form failed" in line for line in found.unseen)
+
+
 def _fail(*_: object) -> None:
     from validators.runners.runner import RunnerError
 

@@ -51,9 +51,10 @@ def draw(answer: Answer, front_end: str | None, name: str) -> Iterator[Picture]:
 
     `name` is the answer's own in the page.
     """
-    rows = sorted(map(_row, answer.outputs), key=lambda row: -row.used)[:_MOST_OUTPUTS]
-    for number, row in enumerate(sorted(rows, key=lambda row: (row.seen.name != front_end, row.seen.name))):
-        yield from _of_output(row, answer.seconds, f"{name}-{number}", row.seen.name == front_end)
+    # One after the other: a dump of all layers is large, and each of them is widened to float64.
+    worst = sorted(answer.outputs, key=lambda seen: -_row(seen).used)[:_MOST_OUTPUTS]
+    for number, seen in enumerate(sorted(worst, key=lambda seen: (seen.name != front_end, seen.name))):
+        yield from _of_output(_row(seen), answer.seconds, f"{name}-{number}", seen.name == front_end)
 
 
 @dataclass(frozen=True)

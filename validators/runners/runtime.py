@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+
     from recipes.base.spec import Input
     from recipes.base.worker import Worker
     from validators.runners.runner import Runner
+    from validators.traces import Trace
 
 
 def always() -> None:
@@ -86,7 +89,8 @@ class Runtime:
 
     `opener` is "module:function", a path to a Runner, imported in the worker that runs it. `needs` are heavy modules
     that it imports. `absent()` says why the runtime cannot run here, or None. `runs` tells artifacts of the format, by
-    their file's name, that it is for.
+    their file's name, that it is for. `tracer` is "module:function" too, a path and inputs to a Trace, where the
+    runtime shows its intermediate values; `unrounded` says that it computes in float32 whatever a file declares.
     """
 
     name: str
@@ -94,6 +98,15 @@ class Runtime:
     absent: Callable[[], str | None] = always
     needs: tuple[str, ...] = ()
     runs: Callable[[str], bool] = lambda name: True
+    tracer: str = ""
+    unrounded: bool = False
+
+    def trace(self, artifact: Path, inputs: Mapping[str, np.ndarray]) -> Trace:
+        """A run with all intermediate values, in a worker of its own; RunnerError when the runtime refuses it."""
+        from validators.traces.isolated import traced
+
+        # What the tracer's module imports, the worker has from the start.
+        return traced(self.tracer, artifact, inputs, (self.tracer.partition(":")[0],) if self.needs else ())
 
     def open(self, artifact: Path, worker: Worker | None = None, tensor: Input | None = None) -> Runner:
         """Loaded and run in `worker`, or in one of its own; RunnerError when the runtime refuses the artifact.
