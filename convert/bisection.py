@@ -205,23 +205,24 @@ def text(found: Bisection, verbose: bool = False) -> RenderableType:
 
 
 def _parts(found: Bisection, verbose: bool) -> Iterator[RenderableType]:
-    told = found.divergence
-    yield Text(shown(_verdict(found)), style="bold")
-    for hint in told.hints:
+    divergence = found.divergence
+    yield Text(shown(told(found)), style="bold")
+    for hint in divergence.hints:
         yield Text(f"  {shown(hint)}")
-    yield _outputs_table(told)
-    if told.culprit is not None:
-        yield _around("A", found.a, told.ours)
-        yield _around("B", found.b, told.theirs)
+    yield _outputs_table(divergence)
+    if divergence.culprit is not None:
+        yield _around("A", found.a, divergence.ours)
+        yield _around("B", found.b, divergence.theirs)
     if found.verdict != "none" or verbose:
-        yield _growth("error along B, where it grows most", told.growth, verbose)
+        yield _growth("error along B, where it grows most", divergence.growth, verbose)
     if found.verdict == "rounding" or (verbose and found.rounding):
         yield _growth("rounding of float16 along B, where it grows most", found.rounding, verbose)
         kept = ", ".join(f"{one.op.kind} {one.op.name}" for one in found.amplifiers)
         yield Text(shown(f"keep in float32 first: {kept}"))
 
 
-def _verdict(found: Bisection) -> str:
+def told(found: Bisection) -> str:
+    """How it went, in one line."""
     names = f"{Path(found.b).name} ({found.runtimes[1]}) and {Path(found.a).name} ({found.runtimes[0]})"
     if found.verdict == "none":
         return f"NO DIVERGENCE: {names} agree on {found.fed}"

@@ -17,6 +17,7 @@ from recipes.base.limits import time_limit
 from recipes.base.shown import shown
 
 if TYPE_CHECKING:
+    from convert.bisection import Bisection
     from convert.comparison import Found
     from convert.progress import Step
     from validators.page import Evidence
@@ -360,6 +361,7 @@ def bisect(
         list[str] | None, typer.Option(help="Set an output's relative tolerance: X, or OUTPUT:X; repeat for more.")
     ] = None,
     timeout: Timeout = None,
+    html: HtmlFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
 ) -> None:
@@ -369,7 +371,10 @@ def bisect(
 
         from convert import bisection
 
+        files = Files(None, None, html)
+        files.check(a, b)
         found = bisection.bisect(a, b, on=[on] if on else [], names=names or (), atol=atol or (), rtol=rtol or ())
+        files.write([], lambda: _bisected(found))
         for note in found.notes:
             sys.stderr.write(f"note: {shown(note)}\n")
         if as_json:
@@ -377,6 +382,12 @@ def bisect(
         else:
             Console().print(bisection.text(found, verbose))
     raise typer.Exit(found.exit_code)
+
+
+def _bisected(found: "Bisection") -> "Evidence":
+    from convert.evidence import bisected
+
+    return bisected(found)
 
 
 @app.command()

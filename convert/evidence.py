@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convert import manifest as manifests
+from convert.bisection import Bisection, told
 from convert.comparison import Found
 from convert.manifest import Manifest
 from convert.models import made
@@ -20,7 +21,7 @@ from recipes.base.spec import Input, Output, Precision
 from recipes.base.worker import Worker, WorkerError
 from validators import reference
 from validators.compare import Sampled
-from validators.page import Answer, Evidence, Held, Wrote
+from validators.page import Answer, Evidence, Held, Located, Outcome, Wrote
 from validators.report import badness
 from validators.results import Check
 from validators.runners.runner import Arrays, RunnerError, run_batch
@@ -106,6 +107,24 @@ def compared(expected: Path, got: Path, found: Found) -> Evidence:
         scores=manifest.scores if manifest else None,
         front_end=_front_end(manifest) if manifest else None,
         notes=tuple(found.notes),
+    )
+
+
+def bisected(found: Bisection) -> Evidence:
+    """Of two models with all that they compute."""
+    rounded = found.verdict == "rounding"
+    kept = ", ".join(f"{one.op.kind} {one.op.name}" for one in found.amplifiers)
+    place = Located(
+        "Where it first goes wrong" if found.verdict != "none" else "All along the graph",
+        (f"keep in float32 first: {kept}",) if rounded and kept else (),
+        found.divergence,
+        found.rounding,
+    )
+    return Evidence(
+        title=f"{found.b} ({found.runtimes[1]}), held to {found.a} ({found.runtimes[0]})",
+        outcome=Outcome(found.exit_code, told(found)),
+        located=(place,),
+        notes=(f"both were fed {found.fed}", *found.notes),
     )
 
 

@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from recipes.base.quiet import quiet
+from tests.reading import read
 from validators.traces.onnx import trace_model
 
 with quiet("coremltools"):
@@ -144,3 +145,16 @@ def test_a_lowered_graph_does_not_diverge_from_the_authors(
     assert convert(*words).exit_code == 0
     for pair in ((tmp_path / "plain/model.onnx", made_pann.onnx), (made_pann.onnx, tmp_path / "plain/model.onnx")):
         assert convert("bisect", *pair).exit_code == 0
+
+
+def test_a_page_shows_the_place_and_how_the_error_grows(bisect: Callable[..., Said], tmp_path: Path) -> None:
+    for b, code, status in (("faulty.onnx", 1, "failed"), ("net.mlpackage", 0, "passed")):
+        said = bisect("net.onnx", b, "--html", tmp_path / "page.html")
+        assert said.exit_code == code
+        page = read((tmp_path / "page.html").read_text(encoding="utf-8"))
+        (banner,) = page.of("verdict")
+        assert banner.attributes["class"] == f"verdict {status}"
+        assert said.stdout.splitlines()[0].strip() in banner.text
+        assert f"Exit code {code}." in banner.text
+        assert "behind each op" in page.of("chart")[0].attributes["aria-label"]
+        assert ("pads is [0, 1, 2, 1] where the other model has [1, 1, 1, 1]" in page.text) == bool(code)

@@ -141,7 +141,7 @@ def growth(shares: Sequence[float | None], marked: Sequence[int], limit: float, 
                 )
         if limit > 0:
             axes.axhline(limit, color=LIMIT, linewidth=1, linestyle=(0, (4, 2)))
-            axes.set_title("– – a fault from here on", loc="right", color=LIMIT)
+            axes.set_title("– – limit", loc="right", color=LIMIT)
         greatest = float(np.max(drawn, initial=max(least, limit), where=np.isfinite(drawn)))
         axes.set_ylim(min(least, greatest / 50) / 2, greatest * 4)
         _powers(axes)

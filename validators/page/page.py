@@ -133,11 +133,13 @@ class Along:
 
 def _along(located: Located, name: str) -> list[Along]:
     found = located.divergence
-    limit = found.limit if found else 0.0
-    drawn = [("The error behind each op", found.growth if found else ()), ("What float16 adds to it", located.rounding)]
+    drawn = [
+        ("The error behind each op", found.growth if found else (), found.limit if found else 0.0),
+        ("What float16 adds to it", located.rounding, 0.0),
+    ]
     return [
         _grown(title, growth, limit, f"{name}-{number}")
-        for number, (title, growth) in enumerate(drawn)
+        for number, (title, growth, limit) in enumerate(drawn)
         if len(growth) > 1
     ]
 
