@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from convert import manifest as manifests
-from convert.manifest import MANIFEST, Manifest
+from convert.manifest import MANIFEST, Artifact, Manifest
 from convert.targets import TARGETS, choose_runtime
 from recipes.base import audio
 from recipes.base.errors import UserError
@@ -133,11 +133,24 @@ def _side(path: Path, runtime: str | None) -> Side:
 
 
 def opened(path: Path, runtime: str | None = None) -> Runner:
-    """A model in a worker; UserError where its runtime refuses it."""
+    """A model in a worker, a made one that is fed chunks as one of whole sounds; UserError where it is refused."""
+    found = _made_as(path)
+    tensor = found[1].fed_by(found[0].input)[0] if found is not None else None
     try:
-        return choose_runtime(path, runtime).open(path)
+        runner = choose_runtime(path, runtime).open(path, tensor=tensor if tensor and tensor.stream else None)
     except RunnerError as error:
         raise UserError(f"{path}: {error}; give a whole file, or another --runtime") from None
+    if found is None or tensor is None or not tensor.stream:
+        return runner
+    sound = found[1].input
+    return replace(runner, inputs=(Port(sound.name, sound.axes, "float32"),))
+
+
+def _made_as(path: Path) -> tuple[Artifact, Manifest] | None:
+    """What the manifest of its folder says of a model, where it lies in a made one."""
+    found = made(path)
+    artifact = found and found[1].artifacts.get(path.resolve().relative_to(found[0]).as_posix())
+    return (artifact, found[1]) if found and artifact else None
 
 
 def _answers(ours: Side, theirs: Side, case: str | None, on: Sequence[Path], given: Mapping[str, str]) -> Answers:
@@ -170,9 +183,8 @@ def _without(dump: Dump, names: set[str], fed_: set[str]) -> Dump:
 
 
 def _precision(*sides: Side) -> Precision:
-    found = made(sides[-1].path)
-    if found is not None and (own := found[1].artifacts.get(sides[-1].path.resolve().relative_to(found[0]).as_posix())):
-        return own.precision
+    if found := _made_as(sides[-1].path):
+        return found[0].precision
     return "mixed" if any(side.runner and side.runner.float16 for side in sides) else "fp32"
 
 

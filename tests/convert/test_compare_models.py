@@ -32,7 +32,7 @@ NAMES = {"scores": "scores", "memory": "memory", "map": "map"}
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runtimes in this process, which spares two starts a command; workers have tests of their own."""
 
-    def open_(runtime: Runtime, artifact: Path) -> Runner:
+    def open_(runtime: Runtime, artifact: Path, tensor: object = None) -> Runner:
         module, _, function = runtime.opener.partition(":")
         runner: Runner = getattr(import_module(module), function)(artifact)
         return runner
@@ -262,6 +262,20 @@ def test_a_package_of_another_converter_stands_against_a_graph(convert: Convert,
     )
     said = convert("compare", ours, tmp_path / "theirs.mlpackage", "--precision", "fp32", "--json")
     assert said.exit_code == 1
+
+
+@pytest.mark.slow
+def test_a_made_file_that_is_fed_chunks_is_fed_whole_sounds(convert: Convert, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    assert convert("recipe", "mel_avatar", "--streaming", "1", "-o", made).exit_code == 0
+    said = convert("compare", made / "model.onnx", made / "streaming.onnx", "--json")
+    assert said.exit_code == 0
+    assert "melspec" in {check["output"] for check in json.loads(said.stdout)["checks"]}
+    # Elsewhere nobody says what its state is.
+    alone = tmp_path / "streaming.onnx"
+    alone.write_bytes((made / "streaming.onnx").read_bytes())
+    assert convert("compare", made, alone).is_one_clear_error("is nothing that the reference holds")
+    assert convert("compare", alone, alone).exit_code == 0
 
 
 @pytest.mark.usefixtures("here")
