@@ -23,6 +23,8 @@ from validators.compare import Sampled, within
 from validators.divergence import LIMITS, Array, Divergence, Growth, Seen, amplifiers, diverged, grown
 from validators.dumps import Dump
 from validators.feeds import Feed
+from validators.markdown import escaped
+from validators.markdown import table as table_of
 from validators.matching import split
 from validators.pairing import by_values, match
 from validators.runners.runner import RunnerError
@@ -202,6 +204,22 @@ def _plain(value: Any) -> Any:
 def text(found: Bisection, verbose: bool = False) -> RenderableType:
     """What is shown: the verdict first, then the place, its neighbourhood on both sides, and how the error grows."""
     return Group(*_parts(found, verbose))
+
+
+def as_markdown(found: Bisection) -> str:
+    """The same for the page of a CI."""
+    verdict, *rest = _parts(found, verbose=False)
+    parts = [f"### {escaped(str(verdict))}"]
+    for part in rest:
+        if isinstance(part, Table):
+            heads = [str(column.header) for column in part.columns]
+            cells = zip(*(map(str, column.cells) for column in part.columns), strict=True)
+            rows = [dict(zip(heads, row, strict=True)) for row in cells]
+            parts.append(f"**{escaped(str(part.title))}**\n\n{table_of(heads, rows, words=heads)}")
+        else:
+            parts.append(escaped(str(part).strip()))
+    parts += [f"- {escaped(note)}" for note in found.notes]
+    return "\n\n".join(parts) + "\n"
 
 
 def _parts(found: Bisection, verbose: bool) -> Iterator[RenderableType]:

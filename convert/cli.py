@@ -361,6 +361,7 @@ def bisect(
         list[str] | None, typer.Option(help="Set an output's relative tolerance: X, or OUTPUT:X; repeat for more.")
     ] = None,
     timeout: Timeout = None,
+    markdown: MarkdownFile = None,
     html: HtmlFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
@@ -371,10 +372,10 @@ def bisect(
 
         from convert import bisection
 
-        files = Files(None, None, html)
+        files = Files(None, markdown, html)
         files.check(a, b)
         found = bisection.bisect(a, b, on=[on] if on else [], names=names or (), atol=atol or (), rtol=rtol or ())
-        files.write([], lambda: _bisected(found))
+        files.write([], lambda: _bisected(found), page_of_ci=lambda: bisection.as_markdown(found))
         for note in found.notes:
             sys.stderr.write(f"note: {shown(note)}\n")
         if as_json:

@@ -70,14 +70,18 @@ class Files:
         *,
         warnings: Sequence[str] = (),
         notes: Sequence[str] = (),
+        page_of_ci: "Callable[[], str] | None" = None,
     ) -> None:
-        """All of them; `evidence` is gathered for a page alone. Notes are of what was assumed."""
+        """All of them; `evidence` is gathered for a page alone. Notes are of what was assumed.
+
+        `page_of_ci` gives the Markdown where that is not of the checks.
+        """
         from validators import markdown, report
 
         if self.junit is not None:
             _written(self.junit, report.junit(checks))
         if self.markdown is not None:
-            _written(self.markdown, markdown.write(checks, warnings, notes))
+            _written(self.markdown, page_of_ci() if page_of_ci else markdown.write(checks, warnings, notes))
         if self.html is not None:
             from validators import page
 

@@ -1,7 +1,7 @@
 """Shows checks on the page of a CI: the verdict and the tables in GitHub's Markdown (https://github.github.com/gfm/)."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from recipes.base.shown import shown
 from validators.report import COLUMNS, WORDS, faults, joined, verdict, worst_cases
@@ -35,9 +35,9 @@ def _faults(checks: Sequence[Check]) -> Iterator[str]:
         yield f"- **{status.upper()}** {escaped(line)}"
 
 
-def table(heads: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:
-    """Rows by head, numbers to the right."""
-    aligned = [":--" if head in WORDS else "--:" for head in heads]
+def table(heads: Sequence[str], rows: Sequence[Mapping[str, str]], words: Collection[str] = WORDS) -> str:
+    """Rows by head; what is no word stands to the right."""
+    aligned = [":--" if head in words else "--:" for head in heads]
     lines = [[escaped(head) for head in heads], aligned, *([escaped(row[head]) for head in heads] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from markdown_it import MarkdownIt
 
 from recipes.base.quiet import quiet
 from tests.reading import read
@@ -66,6 +67,16 @@ def test_the_first_op_that_goes_wrong_is_shown_with_what_stands_around_it(bisect
     assert "pads is [0, 1, 2, 1] where the other model has [1, 1, 1, 1]" in said.stdout
     for part in ("leaky", "smooth", "peaks", "differs", "means", "agrees"):
         assert part in said.stdout
+
+
+def test_what_a_ci_shows_of_it(bisect: Callable[..., Said], tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    assert bisect("net.onnx", "faulty.onnx", "--markdown", page).exit_code == 1
+    html = MarkdownIt("commonmark").enable("table").render(page.read_text("utf-8"))
+    assert html.startswith("<h3>DIVERGES at Conv wide: a fault of the graph")
+    assert html.count("<table>") == 4
+    assert "pads is [0, 1, 2, 1] where the other model has [1, 1, 1, 1]" in html
+    assert '<td style="text-align:left">differs</td>' in html
 
 
 def test_json_has_all_of_it(bisect: Callable[..., Said]) -> None:
