@@ -31,8 +31,8 @@ from recipes.base.recipe import (
     digest_of_numbers,
     faithful_model,
     load,
-    renamed,
 )
+from recipes.base.renamed import renamed
 from recipes.base.sound import rich
 from recipes.base.spec import Variant, Weights
 from validators import reference
