@@ -59,7 +59,8 @@ def _refuse(variant: Variant, frames: int) -> None:
     if numbers.hop_length >= numbers.taps:
         raise UserError(
             f"--streaming: frames of {variant.name} are {numbers.taps} samples every {numbers.hop_length} and share "
-            "none, so that there is no state; leave --streaming out, and feed model.onnx one hop at a time"
+            "none, so that there is no state; leave --streaming out: where centre is none, model.onnx gives each frame "
+            "of its own samples"
         )
     if frames * numbers.hop_length > variant.input.most:
         seconds = variant.input.most / variant.sample_rate

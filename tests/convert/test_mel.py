@@ -258,6 +258,13 @@ def test_the_card_s_program_streams(made: tuple[Path, Any]) -> None:
     assert done.stdout.splitlines() == ["(1, 20, 2)"] * 249
 
 
+def test_files_of_chunks_are_bisected_call_by_call(made: tuple[Path, Any], convert: Convert) -> None:
+    folder, _ = made
+    said = convert("bisect", folder / "streaming.onnx", folder / "streaming.mlpackage", "--json")
+    assert said.exit_code == 0, said.stderr
+    assert {"melspec", "state_out"} <= {found["name"] for found in json.loads(said.stdout)["divergence"]["outputs"]}
+
+
 def _with_graph(folder: Path, change: Callable[[onnx.ModelProto], None]) -> None:
     model = onnx.load(str(folder / "streaming.onnx"))
     change(model)

@@ -64,7 +64,7 @@ def parts(whole: np.ndarray, sizes: tuple[int, ...]) -> Iterator[np.ndarray]:
 
 
 def streamed(numbers: Numbers, run: Run, whole: np.ndarray, sizes: tuple[int, ...] = (10**6,)) -> np.ndarray:
-    stream = Stream(run, asdict(numbers), len(whole))
+    stream = Stream(run, asdict(numbers), len(whole), np.float64)
     found = [frames for part in parts(whole, sizes) for frames in stream.feed(part)]
     return np.concatenate([*found, *stream.finish()], axis=2)
 
@@ -101,7 +101,7 @@ def test_a_frame_is_given_as_soon_as_its_last_sample_has_come(numbered: Callable
         numbers = variant.front_end
         for frames in (1, 3):
             fed, run = stream_of(variant, frames)
-            stream = Stream(run, asdict(fed))
+            stream = Stream(run, asdict(fed), dtype=np.float64)
             given = 0
             for heard, sample in enumerate(voices(variant, 4 * numbers.n_fft)[0], start=1):
                 given += sum(found.shape[2] for found in stream.feed(sample[None]))
@@ -151,9 +151,31 @@ def test_the_host_refuses_what_is_no_sound(numbered: Callable[..., Variant]) -> 
         stream.feed(np.zeros((2, 100), np.float32))
     with pytest.raises(ValueError, match="NaN or infinite"):
         stream.feed(np.full(100, np.nan, np.float32))
+    with pytest.raises(ValueError, match="NaN or infinite"), np.errstate(over="ignore"):
+        stream.feed(np.full(100, 1e39))
     stream.feed(np.zeros(399, np.float32))
     with pytest.raises(ValueError, match="399 samples; too few for a frame, which takes 400"):
         stream.finish()
+
+
+def test_the_host_takes_real_numbers_of_any_size_and_ends_once(numbered: Callable[..., Variant]) -> None:
+    """As libraries read sound: in float64, and as lists."""
+    fed, _ = stream_of(numbered("mel_kaldi"), 2)
+    heard: list[np.ndarray] = []
+
+    def run(chunk: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        heard.extend((chunk, state))
+        return np.zeros((1, 80, 2), np.float32), state
+
+    stream = Stream(run, asdict(fed))
+    sound = np.linspace(-1, 1, 1100)
+    found = [*stream.feed(sound[:500]), *stream.feed(sound[500:].tolist()), *stream.finish()]
+    assert {array.dtype for array in heard} == {np.dtype(np.float32)}
+    # The end was in the midst of a chunk: a second one would cut the last frames again.
+    assert sum(frames.shape[2] for frames in found) == 5
+    for after in (stream.finish, lambda: stream.feed(sound)):
+        with pytest.raises(ValueError, match="the sound has ended"):
+            after()
 
 
 @pytest.mark.parametrize(
