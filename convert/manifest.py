@@ -34,7 +34,8 @@ class FileEntry:
 class Artifact:
     """How an artifact was made, and which of the manifest's inputs it is fed.
 
-    `format` is the target's name, `settings` are all its options. `size` fixes the input's last axis, None where that
+    `format` is the target's name, `settings` are all its options; one that asks for something more is not asked for
+    where a version that did not know it made the artifact. `size` fixes the input's last axis, None where that
     is free.
     """
 
@@ -48,6 +49,8 @@ class Artifact:
         options = {target.name: target.options for target in targets.TARGETS}.get(self.format)
         if options is None:
             raise ValueError(f"the format {self.format!r} is unknown")
+        for option in (one for one in options if one.repeat):
+            self.settings.setdefault(option.name, option.default)
         if self.settings.keys() != {option.name for option in options}:
             raise ValueError(f"has the settings {', '.join(self.settings) or '(none)'}, which are not {self.format}'s")
         for option in options:

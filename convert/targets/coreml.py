@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from convert.manifest import Artifact, Manifest
-    from recipes.base.spec import Input, Output, Precision
+    from recipes.base.spec import Input, Output, Precision, Variant
     from validators.coreml.hazards import Hazard
     from validators.coreml.rules import Breach
     from validators.results import Check
@@ -78,6 +78,19 @@ _TRACER = "validators.traces.coreml"
 PRECISION = Option(
     "precision", _PRECISIONS[::-1], "Of what it computes; mixed keeps the front end in float32.", default="mixed"
 )
+FLOAT32_OP = Option(
+    "float32_op",
+    str,
+    "Keep this operation in float32 too; repeat for more. `convert bisect FOLDER --suggest` finds those that matter.",
+    default=(),
+    repeat=True,
+)
+
+
+def refuse(settings: Settings, variant: Variant) -> None:
+    refuse_seconds(settings, variant)
+    if settings[FLOAT32_OP.name] and settings[PRECISION.name] == "fp32":
+        raise UserError(f"{FLOAT32_OP.flag}: --precision fp32 has all operations in float32; leave one of them out")
 
 
 def make(job: Job) -> Product:
@@ -95,7 +108,8 @@ def make(job: Job) -> Product:
         from exporters.coreml.convert import convert
         from exporters.coreml.package import save
 
-        converted = convert(job.lowered, variant, precision=precision, size=size)
+        float32_ops = cast("tuple[str, ...]", job.settings[FLOAT32_OP.name])
+        converted = convert(job.lowered, variant, precision=precision, size=size, float32_ops=float32_ops)
         save(converted.model, job.folder / name, variant, branch.facts, precision)
     return Product(
         {name: Artifact(TARGET.name, variant.input.name, precision, size, dict(job.settings))},
@@ -145,7 +159,8 @@ def computing(artifact: Artifact, manifest: Manifest) -> str:
             precision = "fp16"
         elif manifest.weights == "computed":
             precision = "fp32"
-    return words[precision]
+    more = len(cast("tuple[str, ...]", artifact.settings[FLOAT32_OP.name]))
+    return words[precision] + (f", but for {more} operation{'s' * (more > 1)} that stay float32" if more else "")
 
 
 def remarks(artifact: Artifact, manifest: Manifest) -> str:
@@ -177,8 +192,8 @@ TARGET = Target(
     make=make,
     check_file=check_file,
     sample=_SAMPLE,
-    options=(PRECISION, SECONDS),
-    refuse=refuse_seconds,
+    options=(PRECISION, FLOAT32_OP, SECONDS),
+    refuse=refuse,
     remarks=remarks,
     streaming=_STREAMING,
     bounded=True,

@@ -1,5 +1,6 @@
 """The Core ML program: traced, converted by coremltools' own frontend, its pads written by our handlers."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import coremltools as ct
@@ -26,10 +27,18 @@ class Converted:
     pads: tuple[Decision, ...]
 
 
-def convert(module: Shipped, variant: Variant, *, precision: Precision = "mixed", size: int | None = None) -> Converted:
+def convert(
+    module: Shipped,
+    variant: Variant,
+    *,
+    precision: Precision = "mixed",
+    size: int | None = None,
+    float32_ops: Collection[str] = (),
+) -> Converted:
     """A lowered module as an ML program for iOS 16: one clip in, all outputs as float32.
 
-    `size` fixes the input's last axis; without it that is free between the bounds of the configuration.
+    `size` fixes the input's last axis; without it that is free between the bounds of the configuration. `float32_ops`
+    are named as `compute_precision` has them, and stay float32 whatever the precision. Raises UserError for others.
     """
     if size:
         module = at_length(module, *variant.input.shapes(1, size))
@@ -55,7 +64,9 @@ def convert(module: Shipped, variant: Variant, *, precision: Precision = "mixed"
             inputs=[ct.TensorType(name, shape, dtype=np.float32) for name, shape in _shapes(variant.input, size)],
             outputs=[ct.TensorType(name, dtype=np.float32) for name in (*variant.input.given(variant.outputs), *inner)],
             minimum_deployment_target=DEPLOYMENT_TARGET,
-            compute_precision=compute_precision(precision, inner or tuple(name for name in names if name == through)),
+            compute_precision=compute_precision(
+                precision, inner or tuple(name for name in names if name == through), float32_ops
+            ),
             pass_pipeline=without(inner, graph_passes()),
             skip_model_load=True,
         )
