@@ -350,6 +350,7 @@ def test_chunks_that_do_not_give_the_whole_fail(
         (["pann", "--weights", "synthetic", "--streaming", "4"], "mobilenetv1 needs whole sounds"),
         (["mel_pann", "--streaming", "0"], "should be greater than or equal to 1"),
         (["mel_pann", "--streaming", "2", "--output-name", "state_out"], "two tensors would be called 'state_out'"),
+        (["mel_pann", "--streaming", "2", "--input-name", "chunk"], "two tensors would be called 'chunk'"),
     ],
 )
 def test_what_is_not_made_in_chunks_is_refused(convert: Convert, tmp_path: Path, words: list[str], why: str) -> None:

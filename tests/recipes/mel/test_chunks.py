@@ -208,6 +208,15 @@ def test_what_chunks_cannot_tell_is_refused_by_name(
         stream_of(numbered(preset, **numbers), 5000)
 
 
+def test_a_chunk_is_as_long_as_a_sound_may_be(numbered: Callable[..., Variant]) -> None:
+    streaming = load("mel").streaming
+    assert streaming is not None
+    for numbers, frames in (({}, 9600), ({"hop_length": 1}, 1_900_000)):
+        fed, _ = streaming(numbered("mel_avatar", **numbers), frames)
+        assert fed.input.stream is not None
+        assert fed.input.stream.latency > 1_900_000
+
+
 def test_numbers_that_share_no_samples_have_no_state(numbered: Callable[..., Variant]) -> None:
     fed, _ = stream_of(numbered("mel_kaldi"), 1)
     with pytest.raises(ValueError, match="share no sample"):
