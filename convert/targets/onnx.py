@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from convert.targets.target import Interim, Job, Option, Product, Target
@@ -136,32 +135,15 @@ def against_exported(
 
 
 def against_whole(artifact: str, model: onnx.ModelProto, whole: Path, branch: Branch) -> tuple[Check, ...]:
-    """Of a file that is fed chunks: its frames are those of the whole file, in the same runtime, but for rounding.
-
-    One check an output and case. A sound of a single frame tells nothing: products with one column alone are summed in
-    another order.
-    """
-    import numpy as np
-
+    """Of a file that is fed chunks: its frames are those of the whole file, in the same runtime, but for rounding."""
     from validators.runners.onnxruntime import open_file, open_model
     from validators.runners.streamed import of_sounds
-    from validators.values import Case, check_values
+    from validators.whole import check_whole
 
-    tensor = branch.variant.input
+    tensor, outputs = branch.variant.input, branch.variant.outputs
     assert tensor.stream is not None
-    same = tensor.stream.tolerance
-    by_whole, by_chunks = open_file(whole), of_sounds(open_model(model.SerializeToString()), tensor)
-    checks: list[Check] = []
-    for case in branch.cases:
-        expected = by_whole.run(case.inputs)
-        if all(value.shape[2] > 1 for value in expected.values()):
-            outputs = []
-            for output in branch.variant.outputs:
-                atol = same.atol * float(np.abs(expected[output.name]).max())
-                outputs.append(replace(output, tolerances={**output.tolerances, "fp32": replace(same, atol=atol)}))
-            pair = Case(f"{case.name}, of the whole", case.inputs, expected)
-            checks += check_values(by_chunks, [pair], tuple(outputs), artifact=artifact, precision="fp32")
-    return tuple(checks)
+    by_chunks = of_sounds(open_model(model.SerializeToString()), tensor)
+    return tuple(check_whole(by_chunks, open_file(whole), branch.cases, tensor.stream, outputs, artifact=artifact))
 
 
 def check_file(path: Path, artifact: Artifact, tensor: Input, outputs: tuple[Output, ...]) -> list[Check]:

@@ -100,7 +100,8 @@ class Stream:
     the middle of its window a frame is given, at most. `recipes/base/streaming.py` does all that.
 
     Frames are those that the whole file gives in the same runtime, to within `tolerance`, whose atol is a part of the
-    sound's greatest.
+    sound's greatest. Where they are logarithms, `unit` times the natural one, that holds of what is under them, and the
+    atol is a part of the frame's greatest: beside that, a sum in float32 is rounded.
     """
 
     # A plain `state` is a word of Core ML's own language, and no name in it.
@@ -120,6 +121,7 @@ class Stream:
     led: bool
     least: _Samples
     latency: _Samples
+    unit: Annotated[float, Field(gt=0)] | None
     tolerance: Tolerance
 
     def __post_init__(self) -> None:

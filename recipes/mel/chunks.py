@@ -38,6 +38,7 @@ def fed_chunks(variant: Variant, frames: int) -> Variant:
         led=led,
         least=numbers.least_samples,
         latency=latency,
+        unit=numbers.unit,
         tolerance=variant.streaming,
     )
     hops = "A hop" if frames == 1 else f"{frames} hops"

@@ -1,5 +1,6 @@
 """What is said of a log-mel front end: its numbers, and what follows from them."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, fields, replace
 from typing import Annotated, Any, ClassVar, Literal
@@ -118,6 +119,12 @@ class Numbers:
     def unread(self) -> int:
         """How many samples behind its window a frame has to have all the same."""
         return self.n_fft - self.taps - self.skipped if self.centre == "none" and self.frame == "n_fft" else 0
+
+    @property
+    def unit(self) -> float | None:
+        """What the output grows by where a band grows by a factor of e; None without a log."""
+        units = {"ln": 1.0, "log10": 1 / math.log(10), "db": 20 / self.power / math.log(10)}
+        return None if self.log == "none" else units[self.log] / self.scale
 
     @property
     def _margin(self) -> int:
