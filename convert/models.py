@@ -142,8 +142,9 @@ def opened(path: Path, runtime: str | None = None) -> Runner:
         raise UserError(f"{path}: {error}; give a whole file, or another --runtime") from None
     if found is None or tensor is None or not tensor.stream:
         return runner
-    sound = found[1].input
-    return replace(runner, inputs=(Port(sound.name, sound.axes, "float32"),))
+    # One row at a time, where the file takes no more.
+    sound, batch = found[1].input, runner.inputs[0].axes[0]
+    return replace(runner, inputs=(Port(sound.name, (batch, *sound.axes[1:]), "float32"),))
 
 
 def _made_as(path: Path) -> tuple[Artifact, Manifest] | None:
