@@ -63,6 +63,9 @@ Timeout = Annotated[
         min=0, help="Give up on a runtime, or on what reads a file, that takes more seconds than this. Default: 300."
     ),
 ]
+RunCode = Annotated[
+    bool, typer.Option("--run-code", help="Run programs that are in it, too: of folders that you trust.")
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: every case, and each step's time.")]
 
 
@@ -215,9 +218,7 @@ def recipe(
 @app.command()
 def check(
     folder: Annotated[Path, typer.Argument(help="A folder that `convert recipe` made.")],
-    run_code: Annotated[
-        bool, typer.Option("--run-code", help="Run programs that are in it, too: of folders that you trust.")
-    ] = False,
+    run_code: RunCode = False,
     timeout: Timeout = None,
     junit: JunitFile = None,
     markdown: MarkdownFile = None,
@@ -335,14 +336,20 @@ def _compared(expected: Path, got: Path, found: "Found") -> "Evidence":
 
 @app.command()
 def bisect(
-    a: Annotated[Path, typer.Argument(metavar="A", help="The model that is right: .onnx or .mlpackage, anybody's.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="The model in question, .onnx or .mlpackage.")],
+    a: Annotated[
+        Path,
+        typer.Argument(
+            metavar="A",
+            help="The model that is right, .onnx or .mlpackage, anybody's; or alone, a folder of `convert recipe`.",
+        ),
+    ],
+    b: Annotated[Path | None, typer.Argument(metavar="B", help="The model in question, .onnx or .mlpackage.")] = None,
     on: Annotated[
         Path | None,
         typer.Option(
             metavar="SOUND|NPZ",
-            help="Feed both this sound, or these arrays named as their inputs. Default: the reference of a made "
-            "folder, else what is generated to fit.",
+            help="Feed this sound, or to two models these arrays named as their inputs. Default: the reference of a "
+            "made folder, else what is generated to fit.",
         ),
     ] = None,
     names: Annotated[
@@ -355,34 +362,89 @@ def bisect(
     ] = None,
     atol: Annotated[
         list[str] | None,
-        typer.Option(help="Set an output's absolute tolerance: X, or OUTPUT:X for one; repeat for more."),
+        typer.Option(help="Set an output's absolute tolerance: X, or OUTPUT:X for one; repeat for more. Of A and B."),
     ] = None,
     rtol: Annotated[
-        list[str] | None, typer.Option(help="Set an output's relative tolerance: X, or OUTPUT:X; repeat for more.")
+        list[str] | None,
+        typer.Option(help="Set an output's relative tolerance: X, or OUTPUT:X; repeat for more. Of A and B."),
     ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="The checkpoint that a folder was made of, where the cache does not have it.")
+    ] = None,
+    suggest: Annotated[
+        bool,
+        typer.Option(
+            "--suggest",
+            help="Where rounding fails a Core ML package of a made folder, find ops to keep in float32, and try them.",
+        ),
+    ] = False,
+    run_code: RunCode = False,
     timeout: Timeout = None,
     markdown: MarkdownFile = None,
     html: HtmlFile = None,
     as_json: JsonFlag = False,
     verbose: Verbose = False,
 ) -> None:
-    """Find the first op at which B goes another way than A, whatever formats they have; tell rounding from faults."""
+    """Find where a model first goes wrong: the op at which B goes another way than A, or a folder's stage and the op.
+
+    Rounding is told from faults.
+    """
     with one_clear_error(), time_limit(timeout):
-        from rich.console import Console
+        from rich.console import Console, Group
 
-        from convert import bisection
+        from convert.progress import interrupts_kept, steps
 
+        of_two = {"--map": names, "--atol": atol, "--rtol": rtol}
+        wrong = [flag for flag, given in of_two.items() if given] if b is None else ["--run-code"] * run_code
+        if wrong:
+            raise UserError(f"{wrong[0]}: is of {'two models' if b is None else 'a folder'}; leave it out")
+        if b is not None and checkpoint is not None and not suggest:
+            raise UserError("--checkpoint: is of a folder, or of --suggest; leave it out")
+        if b is None and (not a.is_dir() or a.suffix == ".mlpackage"):
+            raise UserError(f"{a}: is no folder that `convert recipe` made; name the model in question behind it, as B")
         files = Files(None, markdown, html)
-        files.check(a, b)
-        found = bisection.bisect(a, b, on=[on] if on else [], names=names or (), atol=atol or (), rtol=rtol or ())
-        files.write([], lambda: _bisected(found), page_of_ci=lambda: bisection.as_markdown(found))
-        for note in found.notes:
-            sys.stderr.write(f"note: {shown(note)}\n")
+        files.check(*filter(None, (a, b)))
+        with interrupts_kept(steps(verbose)) as step:
+            if b is None:
+                from convert import stage_report
+                from convert.broken import breaks
+                from convert.stages import stages
+
+                whole = stages(a, step, checkpoint=checkpoint, on=on, run_code=run_code)
+                broken = breaks(whole, step)
+                advice = None
+                if suggest:
+                    from convert.suggestion import suggestions
+
+                    advice = suggestions(whole, broken, step)
+                files.write(
+                    [],
+                    lambda: stage_report.evidence(whole, broken, advice),
+                    page_of_ci=lambda: stage_report.as_markdown(whole, broken, advice),
+                )
+                code, told = stage_report.exit_code(whole), stage_report.as_json(whole, broken, advice)
+                seen = stage_report.text(whole, broken, advice)
+            else:
+                from convert import bisection
+
+                found = bisection.bisect(
+                    a, b, on=[on] if on else [], names=names or (), atol=atol or (), rtol=rtol or ()
+                )
+                files.write([], lambda: _bisected(found), page_of_ci=lambda: bisection.as_markdown(found))
+                for note in found.notes:
+                    sys.stderr.write(f"note: {shown(note)}\n")
+                code, told, seen = found.exit_code, found.as_json(), bisection.text(found, verbose)
+                if suggest:
+                    from convert.stage_report import advised
+                    from convert.suggestion import for_package
+
+                    lines, more = advised(for_package(b, step, checkpoint))
+                    told, seen = {**told, **more}, Group(seen, *lines)
         if as_json:
-            print_json(found.as_json())
+            print_json(told)
         else:
-            Console().print(bisection.text(found, verbose))
-    raise typer.Exit(found.exit_code)
+            Console().print(seen)
+    raise typer.Exit(code)
 
 
 def _bisected(found: "Bisection") -> "Evidence":

@@ -34,8 +34,9 @@ class FileEntry:
 class Artifact:
     """How an artifact was made, and which of the manifest's inputs it is fed.
 
-    `format` is the target's name, `settings` are all its options; those of files that are fed chunks may be left out.
-    `size` fixes the input's last axis, None where that is free.
+    `format` is the target's name, `settings` are all its options; one that asks for something more, or is of files that
+    are fed chunks alone, is not asked for where a version that did not know it made the artifact. `size` fixes the
+    input's last axis, None where that is free.
     """
 
     format: str
@@ -48,11 +49,12 @@ class Artifact:
         options = {target.name: target.options for target in targets.TARGETS}.get(self.format)
         if options is None:
             raise ValueError(f"the format {self.format!r} is unknown")
-        needed = {option.name for option in options if not option.streaming}
-        if not needed <= self.settings.keys() <= {option.name for option in options}:
+        for option in (one for one in options if one.repeat or one.streaming):
+            self.settings.setdefault(option.name, option.default)
+        if self.settings.keys() != {option.name for option in options}:
             raise ValueError(f"has the settings {', '.join(self.settings) or '(none)'}, which are not {self.format}'s")
         for option in options:
-            if not option.admits(self.settings.get(option.name, option.default)):
+            if not option.admits(self.settings[option.name]):
                 raise ValueError(f"the setting {option.name} cannot be {self.settings[option.name]!r}")
 
 

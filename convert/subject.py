@@ -31,8 +31,8 @@ from recipes.base.recipe import (
     digest_of_numbers,
     faithful_model,
     load,
-    renamed,
 )
+from recipes.base.renamed import renamed
 from recipes.base.sound import rich
 from recipes.base.spec import Variant, Weights
 from validators import reference
@@ -218,12 +218,18 @@ def branches(subject: Subject, folder: Path, versions: dict[str, str]) -> Iterat
     )
     run = partial(_answers, model, [*(output.name for output in variant.outputs), *kept])
     reference.write(folder, head, subject.sounds, run, kept)
+    return held_to(subject, reference.read(folder).cases, _sweep(model, variant, kept))
+
+
+def held_to(subject: Subject, cases: Sequence[Case], sweep: Sequence[Case] = ()) -> Iterator[Branch]:
+    """The subject as fed by each input that is asked for, held to these cases of the whole model."""
+    variant = subject.variant
     whole = Branch(
         variant=variant,
-        model=model,
+        model=subject.model,
         facts=subject.facts,
-        cases=reference.read(folder).cases,
-        sweep=_sweep(model, variant, kept),
+        cases=cases,
+        sweep=sweep,
         stem=WHOLE,
         size=int,
         recordings={

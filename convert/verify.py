@@ -27,7 +27,7 @@ def verify(folder: Path, step: Step, *, run_code: bool = False) -> list[Check]:
     """
     manifest = manifests.read(folder)
     with step("checksums"):
-        checks = _checksums(folder, manifest)
+        checks = checksums(folder, manifest)
     if any(check.status == "failed" for check in checks):
         # Bytes that are not those that were made are not worth a closer look, nor safe to load.
         return checks
@@ -99,7 +99,7 @@ def check_in(
     return checks
 
 
-def _checksums(folder: Path, manifest: Manifest) -> list[Check]:
+def checksums(folder: Path, manifest: Manifest) -> list[Check]:
     """Whatever lies in the folder is a file, and the one that the manifest lists: nothing else is ever loaded."""
     found = {name: path for name, path in entries(folder) if name != MANIFEST}
     checks = []

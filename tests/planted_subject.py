@@ -21,7 +21,7 @@ from validators.traces import Trace
 from validators.traces.onnx import trace_model
 
 with quiet("coremltools"):
-    from tests import planted, planted_net
+    from tests import planted, planted_coreml, planted_net, planted_onnx
     from validators.traces.coreml import trace_float32, trace_stored
 
 FORMATS = ("onnx", "coreml")
@@ -39,23 +39,23 @@ class Subject:
 
     def places(self, form: str, fault: str) -> list[str]:
         if form == "onnx":
-            return planted.onnx_places(self.model, self.right, fault)
-        return planted.coreml_places(self.program, self.own, fault)
+            return planted_onnx.places(self.model, self.right, fault)
+        return planted_coreml.places(self.program, self.own, fault)
 
     def found(self, form: str, fault: str, place: str, folder: Path) -> tuple[Divergence, tuple[str, ...]]:
         """What is said of the model with the fault, and the results of the ops that have it."""
         if form == "onnx":
-            model, at = planted.plant_onnx(self.model, self.right, fault, place)
+            model, at = planted_onnx.plant(self.model, self.right, fault, place)
             fed = dict(zip(self.right.inputs, self.fed.values(), strict=True))
             return diverged(self.right, trace_model(model, fed, "B")), at
-        program, at = planted.plant_coreml(self.program, self.own, fault, place)
+        program, at = planted_coreml.plant(self.program, self.own, fault, place)
         path = program.save(folder / f"{fault} at {place}.mlpackage".replace(" ", "-"))
         return diverged(self.right, trace_stored(path, self.fed)), at
 
 
 def subject(model: Path, package: Path, array: np.ndarray) -> Subject:
     right = onnx.load(str(model))
-    program = planted.open_program(package)
+    program = planted_coreml.open_program(package)
     (name,) = (feature.name for feature in program.spec.description.input)
     fed = {name: array}
     (other,) = (value.name for value in right.graph.input)

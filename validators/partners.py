@@ -173,6 +173,11 @@ def difference(expected: np.ndarray, actual: np.ndarray, scale: float | None = N
     return worst / scale if scale else (0.0 if worst == 0 else np.inf)
 
 
+def bare(array: np.ndarray) -> tuple[int, ...]:
+    """A shape without its axes of size 1."""
+    return tuple(size for size in array.shape if size != 1)
+
+
 def in_slices(a: Value, b: Value) -> float:
     """As `difference`, but of each slice along each axis by itself: what is quiet counts beside what is loud.
 

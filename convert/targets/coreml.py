@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from convert.manifest import Artifact, Manifest
-    from recipes.base.spec import Input, Output, Precision
+    from recipes.base.spec import Input, Output, Precision, Variant
     from validators.coreml.hazards import Hazard
     from validators.coreml.rules import Breach
     from validators.results import Check
@@ -105,7 +105,13 @@ _TRACER = "validators.traces.coreml"
 PRECISION = Option(
     "precision", _PRECISIONS[::-1], "Of what it computes; mixed keeps the front end in float32.", default="mixed"
 )
-
+FLOAT32_OP = Option(
+    "float32_op",
+    str,
+    "Keep this operation in float32 too; repeat for more. `convert bisect FOLDER --suggest` finds those that matter.",
+    default=(),
+    repeat=True,
+)
 # A file that needs no more than iOS 16 runs on 18 as it is.
 IOS = Option(
     "ios",
@@ -114,6 +120,12 @@ IOS = Option(
     default="16",
     streaming=True,
 )
+
+
+def refuse(settings: Settings, variant: Variant) -> None:
+    refuse_seconds(settings, variant)
+    if settings[FLOAT32_OP.name] and settings[PRECISION.name] == "fp32":
+        raise UserError(f"{FLOAT32_OP.flag}: --precision fp32 has all operations in float32; leave one of them out")
 
 
 def make(job: Job) -> Product:
@@ -133,8 +145,11 @@ def make(job: Job) -> Product:
         from exporters.coreml.package import save
         from exporters.coreml.states import alone
 
+        float32_ops = cast("tuple[str, ...]", job.settings[FLOAT32_OP.name])
         own_state = _keeps_state(chosen)
-        converted = convert(job.lowered, variant, precision=precision, size=size, own_state=own_state)
+        converted = convert(
+            job.lowered, variant, precision=precision, size=size, float32_ops=float32_ops, own_state=own_state
+        )
         saved = alone(variant) if own_state else variant
         save(converted.model, job.folder / name, saved, branch.facts, precision)
     return Product(
@@ -190,7 +205,8 @@ def computing(artifact: Artifact, manifest: Manifest) -> str:
             precision = "fp16"
         elif manifest.weights == "computed":
             precision = "fp32"
-    return words[precision]
+    more = len(cast("tuple[str, ...]", artifact.settings[FLOAT32_OP.name]))
+    return words[precision] + (f", but for {more} operation{'s' * (more > 1)} that stay float32" if more else "")
 
 
 def remarks(artifact: Artifact, manifest: Manifest) -> str:
@@ -222,8 +238,8 @@ TARGET = Target(
     make=make,
     check_file=check_file,
     sample=_SAMPLE,
-    options=(PRECISION, SECONDS, IOS),
-    refuse=refuse_seconds,
+    options=(PRECISION, FLOAT32_OP, SECONDS, IOS),
+    refuse=refuse,
     remarks=remarks,
     streaming=_STREAMING,
     remembering=lambda settings: _REMEMBERING if _keeps_state(settings) else "",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from convert.targets.target import Job, Option, Product, Target
+from convert.targets.target import Interim, Job, Option, Product, Target
 from validators.runners.runtime import Runtime, needs_package
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import onnx
@@ -77,11 +78,10 @@ def make(job: Job) -> Product:
     from exporters.onnx.metadata import describe
     from exporters.onnx.simplify import simplify
 
-    branch, opset = job.branch, job.settings["opset"]
-    assert isinstance(opset, int)
+    branch = job.branch
     name = f"{branch.stem}.onnx"
     with job.step("export"):
-        exported = export(job.lowered, branch.variant, opset)
+        exported = export(job.lowered, branch.variant, _opset(job))
     with job.step("simplify"):
         simplified = simplify(exported)
         describe(simplified, branch.variant, branch.facts)
@@ -94,6 +94,30 @@ def make(job: Job) -> Product:
     size = tensor.default if tensor.fixed else None
     artifact = Artifact(TARGET.name, tensor.name, "fp32", size, dict(job.settings))
     return Product({name: artifact}, checks)
+
+
+def _opset(job: Job) -> int:
+    opset = job.settings["opset"]
+    assert isinstance(opset, int)
+    return opset
+
+
+def interim(job: Job) -> Iterator[Interim]:
+    """The graph as it was exported, and what simplifying made of it."""
+    from functools import partial
+
+    from exporters.onnx.export import export
+    from exporters.onnx.simplify import simplify
+    from validators.runners.onnxruntime import open_model
+    from validators.traces.onnx import trace_model
+
+    with job.step("export"):
+        model = export(job.lowered, job.branch.variant, _opset(job))
+    for name, by in (("exported", "the export"), ("simplified", "the simplifier")):
+        if name == "simplified":
+            with job.step("simplify"):
+                model = simplify(model)
+        yield Interim(name, by, open_model(model.SerializeToString()), partial(trace_model, model, source=name))
 
 
 def against_exported(
@@ -161,6 +185,7 @@ TARGET = Target(
         Runtime("tract", "validators.runners.tract:open_file", needs_package("tract")),
     ),
     make=make,
+    interim=interim,
     check_file=check_file,
     sample=_SAMPLE,
     options=(OPSET,),

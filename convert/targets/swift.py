@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from convert.targets import coreml
-from convert.targets.coreml import PRECISION
-from convert.targets.target import SECONDS, Job, Product, Target, refuse_seconds
+from convert.targets.coreml import FLOAT32_OP, PRECISION
+from convert.targets.target import SECONDS, Job, Product, Target
 from exporters.swift import COMMAND, PACKAGE, RESOURCES
 from validators.runners.runtime import Runtime, needs_macos
 
@@ -93,8 +93,8 @@ TARGET = Target(
     make=make,
     check_file=check_file,
     sample=_SAMPLE,
-    options=(PRECISION, SECONDS),
-    refuse=refuse_seconds,
+    options=(PRECISION, FLOAT32_OP, SECONDS),
+    refuse=coreml.refuse,
     remarks=remarks,
     bounded=True,
     remedies=coreml.remedies,

@@ -6,8 +6,8 @@ imports inside its functions, since the command's help shows every target's opti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING, cast
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from validators.coreml.hazards import Hazard
     from validators.coreml.rules import Breach
     from validators.results import Check
+    from validators.runners.runner import Arrays, Runner
     from validators.runners.runtime import Runtime
+    from validators.traces import Trace
     from validators.values import Case
 
 Settings = Mapping[str, int | float | str | tuple[str, ...] | None]
@@ -54,7 +56,7 @@ class Option:
     def admits(self, value: object) -> bool:
         """Whether the option can have this value; None where it has no default."""
         if self.repeat:
-            return isinstance(value, tuple) and all(word in cast("tuple[str, ...]", self.kind) for word in value)
+            return isinstance(value, tuple) and all(replace(self, repeat=False).admits(word) for word in value)
         if isinstance(self.kind, tuple):
             return value in self.kind
         if value is None or self.kind is str:
@@ -112,6 +114,16 @@ class Product:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Interim:
+    """A form of the model on the way from a job to its artifacts, in memory: what it is called, and what makes it."""
+
+    name: str
+    by: str
+    runner: Runner
+    trace: Callable[[Arrays], Trace]
+
+
 def _nothing_refused(settings: Settings, variant: Variant) -> None: ...
 
 
@@ -137,6 +149,8 @@ class Target:
     `claims` tells its artifacts by their file's name, where that is not by the ending. `code`: artifacts are programs,
     run by a check only where `check_file` has passed, since a stranger's may do anything.
 
+    `interim` gives the forms that lie between what it is given and its artifacts, in order.
+
     `always`: made whether asked for or not. `bounded`: a free length has an upper bound in this format. `swept`: held
     to a sweep of batches and lengths too. `remedies` are settings worth a try where the values of an artifact fail.
 
@@ -160,6 +174,7 @@ class Target:
     swept: bool = False
     remedies: Callable[[Settings], tuple[Settings, ...]] = lambda settings: ()
     claims: Callable[[str], bool] | None = None
+    interim: Callable[[Job], Iterator[Interim]] = lambda job: iter(())
     streaming: str = ""
     remembering: Callable[[Settings], str] = lambda settings: ""
     code: bool = False

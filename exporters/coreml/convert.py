@@ -1,5 +1,6 @@
 """The Core ML program: traced, converted by coremltools' own frontend, its pads written by our handlers."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import coremltools as ct
@@ -35,12 +36,14 @@ def convert(
     *,
     precision: Precision = "mixed",
     size: int | None = None,
+    float32_ops: Collection[str] = (),
     own_state: bool = False,
 ) -> Converted:
     """A lowered module as an ML program for iOS 16: one clip in, all outputs as float32.
 
-    `size` fixes the input's last axis; without it that is free between the bounds of the configuration. With
-    `own_state`, what is fed chunks keeps their state itself, and is for iOS 18.
+    `size` fixes the input's last axis; without it that is free between the bounds of the configuration. `float32_ops`
+    are named as `compute_precision` has them, and stay float32 whatever the precision. Raises UserError for others.
+    With `own_state`, what is fed chunks keeps their state itself, and is for iOS 18.
     """
     if size:
         module = at_length(module, *variant.input.shapes(1, size))
@@ -70,7 +73,9 @@ def convert(
             outputs=[ct.TensorType(name, dtype=np.float32) for name in (*variant.input.given(variant.outputs), *inner)],
             states=states,
             minimum_deployment_target=_WITH_STATES if states else DEPLOYMENT_TARGET,
-            compute_precision=compute_precision(precision, inner or tuple(name for name in names if name == through)),
+            compute_precision=compute_precision(
+                precision, inner or tuple(name for name in names if name == through), float32_ops
+            ),
             pass_pipeline=without(inner, graph_passes()),
             skip_model_load=True,
         )

@@ -118,23 +118,6 @@ def faithful_model(variant: Variant, state: dict[str, Tensor]) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
-def renamed(model: nn.Module, names: Mapping[str, str]) -> nn.Module:
-    """The model with outputs called otherwise, by the names that they have; one whose name another takes is gone."""
-    from torch import nn
-
-    class Renamed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, x: Tensor) -> dict[str, Tensor]:
-            outputs = self.model(x)
-            taken = {new for old, new in names.items() if old in outputs}
-            return {names.get(name, name): outputs[name] for name in outputs if name in names or name not in taken}
-
-    return Renamed().eval() if names else model
-
-
 def digest(state: dict[str, Tensor]) -> str:
     """SHA-256 of a state dict's names, shapes and numbers, for weights that no file holds."""
     found = hashlib.sha256()

@@ -17,7 +17,7 @@ from validators.traces.onnx import trace_model
 with quiet("coremltools"):
     import coremltools as ct
 
-    from tests import planted, planted_net
+    from tests import planted_coreml, planted_net, planted_onnx
 
 Said = Any
 
@@ -29,11 +29,11 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = onnx.load(str(planted_net.write_onnx(folder / "net.onnx")))
     trace = trace_model(model, {"x": planted_net.X}, "net")
     for name, fault, place in (("faulty", "asymmetric pad", "wide"), ("broken", "float16 overflow", "wide")):
-        onnx.save(planted.plant_onnx(model, trace, fault, place)[0], str(folder / f"{name}.onnx"))
+        onnx.save(planted_onnx.plant(model, trace, fault, place)[0], str(folder / f"{name}.onnx"))
     with quiet("coremltools"):
         planted_net.write_coreml(folder / "net.mlpackage")
         planted_net.write_coreml(folder / "mixed.mlpackage", ct.precision.FLOAT16)
-        program = planted.open_program(folder / "mixed.mlpackage")
+        program = planted_coreml.open_program(folder / "mixed.mlpackage")
         conv = next(
             op for op in program.operations if op.type == "conv" and any(program.fixed(program.given(op, "pad")))
         )

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +20,7 @@ from convert.subject import Branch
 from exporters.lowering import REWRITES, Applied
 from exporters.lowering.graph import change_layer, layer, nodes
 from recipes.base.errors import UserError
+from recipes.base.renamed import renamed
 from validators.runners.pytorch import answers
 from validators.values import Case
 
@@ -91,6 +93,14 @@ def test_a_wrong_rewrite_fails_and_is_named(
     assert "--no-lowering" in warning
 
 
+def _called_otherwise(branch: Branch) -> Branch:
+    names = {"logits": "scores"}
+    cases = [replace(case, expected={names.get(n, n): x for n, x in case.expected.items()}) for case in branch.cases]
+    return replace(
+        branch, variant=branch.variant.renamed(names), model=renamed(branch.model, names), cases=cases, sweep=[]
+    )
+
+
 def _dies(sent: bytes) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -100,6 +110,11 @@ def test_a_proof_goes_on_beside_and_where_it_dies_that_is_said(tiny: Any, monkey
     branch = _branch(tiny)
     form = lowered_form(branch)
     assert prover(branch, form)() == proved(branch, form)
+    called = _called_otherwise(branch)
+    form = lowered_form(called)
+    proof = prover(called, form)()
+    assert {check.output for check in proof.checks} == {"scores", "map"}
+    assert proof == proved(called, form)
     monkeypatch.setattr("convert.lowering._proved", _dies)
     with pytest.raises(UserError, match=r"what proves the lowered model crashed \(signal 9, SIGKILL\); --no-lowering"):
         prover(branch, form)()

@@ -83,9 +83,10 @@ def test_the_manifest_says_which(made: tuple[Path, Any]) -> None:
     found = manifest.read(made[0])
     assert " --ios 18 " in found.command
     assert found.artifacts[NAME].settings["ios"] == "18"
-    assert "ios" not in found.artifacts["model.mlpackage"].settings
+    assert found.artifacts["model.mlpackage"].settings["ios"] == "16"
     # Folders from before there was a choice.
-    Artifact("coreml", "chunk", "mixed", 128, {"precision": "mixed", "seconds": None})
+    older = Artifact("coreml", "chunk", "mixed", 128, {"precision": "mixed", "seconds": None})
+    assert older.settings["ios"] == "16"
     with pytest.raises(ValueError, match="the setting ios cannot be '17'"):
         Artifact("coreml", "chunk", "mixed", 128, {"precision": "mixed", "seconds": None, "ios": "17"})
 

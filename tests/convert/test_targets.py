@@ -149,7 +149,7 @@ def test_what_is_asked_for_has_its_settings() -> None:
     assert (only[0].name, only[1]) == ("onnx", {"opset": 17})
     onnx, coreml = asked_for(("coreml",), {"opset": 13, "precision": "fp32", "seconds": None})
     assert onnx[1] == {"opset": 13}
-    assert coreml[1] == {"precision": "fp32", "seconds": None}
+    assert coreml[1] == {"precision": "fp32", "float32_op": (), "seconds": None}
 
 
 @pytest.mark.parametrize(
@@ -191,8 +191,9 @@ def test_the_same_option_of_two_formats_is_one(monkeypatch: pytest.MonkeyPatch) 
             [(), ("here",), ("there", "here")],
             [None, "here", ("nowhere",), 1],
         ),
+        (Option("float32_op", str, "", default=(), repeat=True), [(), ("a", "b")], [None, "a", (1,), (None,)]),
     ],
-    ids=["int", "float", "words", "text", "many words"],
+    ids=["int", "float", "words", "text", "many words", "many texts"],
 )
 def test_an_option_knows_its_values(option: Option, good: list[Any], bad: list[Any]) -> None:
     assert [value for value in good if not option.admits(value)] == []
@@ -234,6 +235,6 @@ def test_what_the_command_says_of_itself_is_what_the_targets_say(convert: Conver
     said = convert("recipe", "--help").stdout
     for target in TARGETS:
         for option in target.options:
-            assert f"--{option.name}" in said
+            assert option.flag in said
         # An option that several declare stands under all their titles.
         assert not target.options or re.search(rf"Options of [^─]*{target.title}", said)

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from coremltools.converters.mil import Builder as mb
 
-from exporters.coreml.precision import compute_precision
+from exporters.coreml.convert import convert
+from exporters.coreml.precision import compute_precision, plain_name
+from exporters.lowering import lower
+from recipes.base.errors import UserError
 from recipes.base.sound import rich, square
 from validators.results import Check, exit_code
 from validators.runners.coreml import open_float32, open_stored
@@ -125,3 +128,56 @@ def test_an_output_that_is_not_there_is_no_front_end() -> None:
             minimum_deployment_target=ct.target.iOS16,
             compute_precision=compute_precision("mixed", ("melspec",)),
         )
+
+
+def _halves(**words: Any) -> set[str]:
+    """What becomes float16 of three operations in a row."""
+
+    @mb.program(input_specs=[mb.TensorSpec(shape=(1, 4))])
+    def program(x: Any) -> Any:
+        return mb.exp(x=mb.sqrt(x=mb.square(x=x, name="12.squared"), name="root"), name="y")
+
+    model = ct.convert(
+        program,
+        minimum_deployment_target=ct.target.iOS16,
+        compute_precision=compute_precision(**words),
+        skip_model_load=True,
+    )
+    (block,) = model.get_spec().mlProgram.functions["main"].block_specializations.values()
+    ops = [op for op in block.operations if op.type not in ("const", "cast") and _dtypes(op) == {"FLOAT16"}]
+    return {op.type for op in ops}
+
+
+def test_operations_that_are_named_stay_in_float32() -> None:
+    assert _halves(precision="fp16", float32_through=()) == {"square", "sqrt", "exp"}
+    assert _halves(precision="fp16", float32_through=(), float32_ops=["root"]) == {"square", "exp"}
+    # As the package calls them where they are float16, and where a name begins with a number.
+    named = ["root_cast_fp16", "op_12_squared"]
+    assert _halves(precision="fp16", float32_through=(), float32_ops=named) == {"exp"}
+    assert _halves(precision="mixed", float32_through=("y",), float32_ops=["root"]) == set()
+
+
+def test_a_name_that_no_operation_has_is_refused_with_those_that_are_near() -> None:
+    with pytest.raises(UserError, match="--float32-op rot: this program has no such operation; there are root, "):
+        _halves(precision="fp16", float32_through=(), float32_ops=["rot"])
+
+
+def test_the_names_of_a_package_hold_for_the_next_conversion(
+    package: Callable[..., Any], pann: Any, synthetic_pann: Any
+) -> None:
+    """Every name in a package is one that the conversion knows, and keeps that operation alone in float32."""
+    before = _program(package("mixed"))
+    halves = [op for op in before if _dtypes(op) == {"FLOAT16"} and op.type != "cast"]
+    everything = [op.outputs[0].name for op in halves]
+    whole = convert(lower(synthetic_pann, pann), pann, precision="mixed", float32_ops=everything).model.get_spec()
+    (block,) = whole.mlProgram.functions["main"].block_specializations.values()
+    left = [op for op in block.operations if op.type not in ("const", "cast") and "FLOAT16" in _dtypes(op)]
+    assert [op.outputs[0].name for op in left] == []
+    # Gaps between operations that stay are as they were, under the names that they had.
+    kept = everything[::10]
+    some = convert(lower(synthetic_pann, pann), pann, precision="mixed", float32_ops=kept).model.get_spec()
+    (block,) = some.mlProgram.functions["main"].block_specializations.values()
+    still = {op.outputs[0].name for op in block.operations if _dtypes(op) == {"FLOAT16"} and op.type != "cast"}
+    assert {plain_name(name) for name in everything} - {plain_name(name) for name in still} == set(
+        map(plain_name, kept)
+    )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from recipes.base.config import find
 from recipes.base.errors import UserError
-from recipes.base.recipe import renamed
+from recipes.base.renamed import renamed
 from recipes.base.spec import Input, Preparation
 
 MN = find("mn04_as")
