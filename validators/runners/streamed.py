@@ -44,7 +44,7 @@ def of_sounds(runner: Runner, tensor: Input | None) -> Runner:
             of_chunk = runner.begin()
             return remembering(lambda chunk: frames(of_chunk({tensor.name: chunk})))
 
-        feeding = Stream(remembered() if runner.begin else call, asdict(stream), len(sound))
+        feeding = Stream(remembered() if runner.begin else call, asdict(stream), len(sound), sound.dtype)
         try:
             found = [*feeding.feed(sound), *feeding.finish()]
         except ValueError as error:
