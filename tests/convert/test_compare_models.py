@@ -364,3 +364,14 @@ def test_what_a_model_is_fed_is_not_replaced(convert: Convert, tmp_path: Path, o
     assert convert("compare", ours, ours, "--on", fed, flag, fed).is_one_clear_error("is what is read")
     assert convert("bisect", ours, ours, "--on", fed, "--html", fed).is_one_clear_error("is what is read")
     assert fed.read_bytes() == before
+
+
+@pytest.mark.usefixtures("here")
+def test_a_file_that_no_case_fits_is_not_verified(convert: Convert, made_pann: Any, tmp_path: Path) -> None:
+    fixed = _model(tmp_path / "fixed.onnx", axes=(3, 2 * SIZE))
+    said = convert("compare", made_pann.path, fixed, "--json")
+    assert said.exit_code == 3
+    assert _messages(said) == "no case has the shape that this file takes; give one that has with --on"
+    assert any(
+        note.startswith("left out, since fixed.onnx takes other shapes: ") for note in json.loads(said.stdout)["notes"]
+    )
