@@ -368,7 +368,7 @@ def test_what_a_model_is_fed_is_not_replaced(convert: Convert, tmp_path: Path, o
 
 @pytest.mark.usefixtures("here")
 def test_a_file_that_no_case_fits_is_not_verified(convert: Convert, made_pann: Any, tmp_path: Path) -> None:
-    fixed = _model(tmp_path / "fixed.onnx", axes=(3, 2 * SIZE))
+    fixed = _model(tmp_path / "fixed.onnx", axes=(3, SIZE))
     said = convert("compare", made_pann.path, fixed, "--json")
     assert said.exit_code == 3
     assert _messages(said) == "no case has the shape that this file takes; give one that has with --on"
