@@ -16,12 +16,12 @@ class Submit(Protocol):
 
 
 @contextmanager
-def in_background() -> Iterator[Submit]:
-    """What is submitted runs in a thread, one after the other, with the limits that hold here.
+def in_background(threads: int = 1) -> Iterator[Submit]:
+    """What is submitted runs in so many threads, in the order in which it came, with the limits that hold here.
 
     A block that ends in an exception waits for none of it.
     """
-    pool = ThreadPoolExecutor(1, "checks")
+    pool = ThreadPoolExecutor(threads, "checks")
 
     def submit(work: Callable[[], _T]) -> Callable[[], _T]:
         return pool.submit(copy_context().run, work).result

@@ -127,7 +127,7 @@ def _unrounded(runtimes: Iterable[Runtime]) -> Runtime | None:
 
 def _fed(a: Path, b: Path, on: Sequence[Path], given: Mapping[str, str]) -> tuple[Feed, tuple[str, ...]]:
     """One case, a row of it: the reference's sound of many voices where there is one."""
-    ours, theirs = (models.Side(path, models.opened(path), None) for path in (a, b))
+    ours, theirs = (models.Side(path, models.opened(path, by_chunks=True), None) for path in (a, b))
     slots, cases, _ = models.fed(ours, theirs, on, given)
     if not cases:
         raise UserError(f"{b}: takes no case of the reference; give a sound or arrays that fit with --on")

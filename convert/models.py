@@ -11,7 +11,7 @@ from convert.manifest import MANIFEST, Artifact, Manifest
 from convert.targets import TARGETS, choose_runtime
 from recipes.base import audio
 from recipes.base.errors import UserError
-from recipes.base.spec import Precision
+from recipes.base.spec import Input, Precision
 from validators import dumps, feeds, reference
 from validators.compare import Sampled
 from validators.dumps import Dump, numpy_file
@@ -132,18 +132,33 @@ def _side(path: Path, runtime: str | None) -> Side:
     return Side(path, opened(path, runtime), None)
 
 
-def opened(path: Path, runtime: str | None = None) -> Runner:
-    """A model in a worker, a made one that is fed chunks as one of whole sounds; UserError where it is refused."""
-    found = _made_as(path)
-    tensor = found[1].fed_by(found[0].input)[0] if found is not None else None
+def opened(path: Path, runtime: str | None = None, *, by_chunks: bool = False) -> Runner:
+    """A model in a worker; UserError where it is refused.
+
+    A made one that is fed chunks is one of whole sounds, or `by_chunks`, call by call, as it is.
+    """
+    found = None if by_chunks else _chunked(path)
     try:
-        runner = choose_runtime(path, runtime).open(path, tensor=tensor if tensor and tensor.stream else None)
+        runner = choose_runtime(path, runtime).open(path, tensor=found[0] if found else None)
     except RunnerError as error:
         raise UserError(f"{path}: {error}; give a whole file, or another --runtime") from None
-    if found is None or tensor is None or not tensor.stream:
+    if found is None:
         return runner
     sound = found[1].input
     return replace(runner, inputs=(Port(sound.name, sound.axes, "float32"),))
+
+
+def _chunked(path: Path) -> tuple[Input, Manifest] | None:
+    """What a made model is fed, where that is chunks."""
+    found = _made_as(path)
+    tensor = found and found[1].fed_by(found[0].input)[0]
+    return (tensor, found[1]) if found and tensor and tensor.stream else None
+
+
+def _is_fed_chunks(side: Side) -> bool:
+    """Whether a call takes a chunk and a state, of which no reference says anything."""
+    found = _chunked(side.path)
+    return found is not None and found[0].name in {port.name for port in side.ports}
 
 
 def _made_as(path: Path) -> tuple[Artifact, Manifest] | None:
@@ -221,7 +236,8 @@ def fed(ours: Side, theirs: Side, on: Sequence[Path], given: Mapping[str, str]) 
     )
     if on:
         return matched, [_on(path, matched.slots, rate, least) for path in on], set()
-    if (found := _reference(ours.path) or _reference(theirs.path)) is not None:
+    calls = _is_fed_chunks(ours) or _is_fed_chunks(theirs)
+    if not calls and (found := _reference(ours.path) or _reference(theirs.path)) is not None:
         cases = {case.name: _of_reference(case, found.header, matched.slots, given) for case in found.cases}
         fitting = [case for case in cases.values() if case is not None]
         return matched, fitting, {name for name, case in cases.items() if case is None}

@@ -1,19 +1,37 @@
-"""What targets declare as options of `convert recipe`, as the command line has them."""
+"""Options as the command line has them: those that several commands share, and those that targets declare."""
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from inspect import Parameter, signature
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from convert.targets import declaring, options
+from convert.targets import TARGETS, declaring, options
 from convert.targets.target import Option
+
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        min=0, help="Give up on a runtime, or on what reads a file, that takes more seconds than this. Default: 300."
+    ),
+]
+RunCode = Annotated[
+    bool, typer.Option("--run-code", help="Run programs that are in it, too: of folders that you trust.")
+]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: every case, and each step's time.")]
 
 
 def words(title: str, values: Iterable[str]) -> Any:
     """A type whose values are these words, for an option that is one of them."""
     return StrEnum(title, {word: word for word in values})
+
+
+# Which there are is the targets' to say.
+if TYPE_CHECKING:
+    RuntimeChoice: TypeAlias = StrEnum
+else:
+    RuntimeChoice = words("Runtime", (name for target in TARGETS for name in (target.name, *target.runtime_names())))
 
 
 def with_target_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -14,6 +14,7 @@ from recipes.base.errors import UserError
 from recipes.base.shown import shown
 
 if TYPE_CHECKING:
+    from convert.progress import Step
     from validators.page import Evidence
     from validators.results import Check
 
@@ -124,3 +125,10 @@ def report(checks: "Sequence[Check]", as_json: bool, verbose: bool, **more: Any)
         if "folder" in more:
             sys.stdout.write(f"{shown(more['folder'])}\n")
     raise typer.Exit(code)
+
+
+def gathered(folder: Path, checks: "list[Check]", step: "Step") -> "Evidence":
+    """What a page shows of a made folder; only who asks for one waits for its imports."""
+    from convert.evidence import gather
+
+    return gather(folder, checks, step)

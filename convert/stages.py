@@ -17,16 +17,18 @@ from torch import nn
 
 from convert import manifest as manifests
 from convert.again import AbsentError, request_of, settled_again
-from convert.lowering import Form, Proof, faithful_form, lowered_form, proved
+from convert.background import Submit, in_background
+from convert.lowering import Form, Proof, faithful_form, lowered_form, proved, prover
 from convert.manifest import Artifact, Manifest
 from convert.progress import Step
 from convert.subject import Branch, Subject, held_to
 from convert.targets import named
 from convert.targets.target import Job, Target
-from convert.verify import check_artifact, checksums
+from convert.verify import check_artifact, check_in, checksums
 from recipes.base.errors import UserError
 from recipes.base.spec import Input, Output
 from recipes.base.threads import one_thread
+from recipes.base.worker import Worker
 from validators import reference
 from validators.results import Check, Status
 from validators.runners.pytorch import answers
@@ -140,18 +142,23 @@ def stages(
             if check.status == "failed":
                 raise UserError(f"{folder}: {check.message}; `convert check` lists all that is so")
     cases: Sequence[Case] = reference.read(folder).cases
-    made = _Made(folder, manifest, step, run_code)
     try:
         with step("checkpoint"):
             subject = settled_again(folder, manifest, checkpoint, (on,) if on else ())
     except AbsentError as error:
         if on is not None:
             raise UserError(f"{on}: what is right there is for the model to say, and {error}") from None
-        found = [stage for name in manifest.artifacts for stage in made.held(name, cases, None, None)]
-        return Stages(folder, manifest, tuple(found), absent=str(error))
+        with in_background() as submit:
+            made = _Made(folder, manifest, step, run_code, submit)
+            begun = [stage for name in manifest.artifacts for stage in made.held(name, cases, None, None)]
+            return Stages(folder, manifest, tuple(whole() for whole in begun), absent=str(error))
     branches = held_to(subject, [_asked(subject)] if on else cases)
-    with one_thread():
-        return Stages(folder, manifest, tuple(stage for branch in branches for stage in made.on_the_way(branch)))
+    # A proof takes as long as all that is made meanwhile, and files are not to wait for it.
+    with one_thread(), in_background(2) as submit:
+        made = _Made(folder, manifest, step, run_code, submit)
+        begun = [stage for branch in branches for stage in made.on_the_way(branch)]
+        with step("check"):
+            return Stages(folder, manifest, tuple(whole() for whole in begun))
 
 
 def _asked(subject: Subject) -> Case:
@@ -163,6 +170,10 @@ def _asked(subject: Subject) -> Case:
     return Case(sound.name, inputs, given, {name: outputs[name] for name in subject.inputs if name in outputs})
 
 
+Begun = Callable[[], Stage]
+"""Waits for what a stage lacks, its checks above all, which are done beside the making of others."""
+
+
 @dataclass(frozen=True)
 class _Made:
     """A folder that was made, and what is needed to make its like."""
@@ -171,8 +182,9 @@ class _Made:
     manifest: Manifest
     step: Step
     run_code: bool
+    submit: Submit
 
-    def on_the_way(self, branch: Branch) -> Iterator[Stage]:
+    def on_the_way(self, branch: Branch) -> Iterator[Begun]:
         """Of what is fed by one input: the forms of the model, and for each format those up to its files."""
         variant = branch.variant
         own = {name: one for name, one in self.manifest.artifacts.items() if one.input == variant.input.name}
@@ -192,33 +204,26 @@ class _Made:
                 return stage(name, by, of, _runner(model, branch), partial(_traced, model, source=name))
 
         before, form = f"faithful{more}", faithful_form(branch)
-        yield of_module(before, "the model", None, branch.model)
-        if request_of(self.folder, self.manifest, None).lowering:
-            of, before = before, f"lowered{more}"
+        lowering = request_of(self.folder, self.manifest, None).lowering
+        if lowering:
             with self.step("lowering"):
                 form = lowered_form(branch)
+            proving = self.submit(prover(_on_one(branch), form))
+        yield partial(_same, of_module(before, "the model", None, branch.model))
+        if lowering:
+            of, before = before, f"lowered{more}"
             done = of_module(before, "the lowering", of, form.module.model)
-            proof = self._proved(branch, form)
-            if done.status == "failed" and not proof.warnings and done.worst:
-                proof = self._proved(branch, form, done.worst.case)
-            yield replace(done, checks=(*done.checks, *proof.checks), notes=tuple(proof.warnings))
+            yield partial(_with_proof, done, proving, branch, form)
         for (target, settings), names in groupby(own, lambda name: (own[name].format, own[name].settings)):
             job = Job(branch, form.module, settings, _NOWHERE, self.step)
             of = before
             for interim in named(target).interim(job):
-                yield stage(f"{interim.name}{more}", interim.by, of, interim.runner, interim.trace)
+                yield partial(_same, stage(f"{interim.name}{more}", interim.by, of, interim.runner, interim.trace))
                 of = f"{interim.name}{more}"
             for name in names:
                 yield from self.held(name, branch.cases, of, job)
 
-    def _proved(self, branch: Branch, form: Form, name: str = "") -> Proof:
-        """In float64 as well, but on one case alone: that one, or a short one that is heard."""
-        heard = [case for case in branch.cases if name in ("", case.name) and not _silent(case)]
-        one = min(heard or branch.cases, key=lambda case: sum(value.size for value in case.inputs.values()))
-        with self.step("proof"):
-            return proved(replace(branch, cases=[one], sweep=()), form)
-
-    def held(self, name: str, cases: Sequence[Case], of: str | None, job: Job | None) -> Iterator[Stage]:
+    def held(self, name: str, cases: Sequence[Case], of: str | None, job: Job | None) -> Iterator[Begun]:
         """An artifact: a stage a runtime. The first that runs here says what the file is, and the others follow it.
 
         What the file declares of itself is the first one's, too.
@@ -231,16 +236,46 @@ class _Made:
         runtimes = sorted(
             target.runtimes_of(path.name), key=lambda runtime: (runtime.absent() is not None, not runtime.unrounded)
         )
-        with self.step(name):
-            checks = check_artifact(target, path, artifact, tensor, outputs, cases, run_code=self.run_code)
+        worker = Worker(target.needs())
+        # It may be a fork of this process, which is to be made here: where no other thread is amid its work.
+        worker.start()
+
+        def check() -> list[Check]:
+            with worker:
+                return check_in(worker, target, path, artifact, tensor, outputs, cases, run_code=self.run_code)
+
+        checking = self.submit(check)
         first = ""
         for runtime in runtimes:
             file = File(path, artifact, target, runtime, tensor, outputs, job)
-            mine = tuple(one for one in checks if one.runtime == runtime.name or (not first and not one.runtime))
             trace = file.trace if runtime.tracer else None
             by = f"the runtime {runtime.name}" if first else f"the file {name}"
-            yield Stage(f"{name}, {runtime.name}", by, first or of, mine, cases, trace, file)
+            stage = Stage(f"{name}, {runtime.name}", by, first or of, (), cases, trace, file)
+            yield partial(_with_checks, stage, checking, {runtime.name} if first else {runtime.name, ""})
             first = first or f"{name}, {runtime.name}"
+
+
+def _same(stage: Stage) -> Stage:
+    return stage
+
+
+def _with_checks(stage: Stage, checking: Callable[[], list[Check]], runtimes: set[str]) -> Stage:
+    """With those checks of a file that are of these runtimes; none is named where all of the file is meant."""
+    return replace(stage, checks=tuple(check for check in checking() if check.runtime in runtimes))
+
+
+def _with_proof(done: Stage, proving: Callable[[], Proof], branch: Branch, form: Form) -> Stage:
+    proof = proving()
+    if done.status == "failed" and not proof.warnings and done.worst:
+        proof = proved(_on_one(branch, done.worst.case), form)
+    return replace(done, checks=(*done.checks, *proof.checks), notes=tuple(proof.warnings))
+
+
+def _on_one(branch: Branch, name: str = "") -> Branch:
+    """In float64 one case is enough: that one, or a short one that is heard."""
+    heard = [case for case in branch.cases if name in ("", case.name) and not _silent(case)]
+    one = min(heard or branch.cases, key=lambda case: sum(value.size for value in case.inputs.values()))
+    return replace(branch, cases=[one], sweep=())
 
 
 _QUIET = 1e-3

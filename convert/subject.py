@@ -186,6 +186,8 @@ def settle(request: Request, variant: Variant, seconds: float | None, refuse: Ca
     streaming = None
     if request.streaming is not None and recipe.streaming is not None:
         chunked, block = recipe.streaming(settled, request.streaming)
+        if (called := names.get(settled.input.name)) in {**chunked.input.fed(), **chunked.input.given(())}:
+            raise UserError(f"two tensors would be called {called!r}; give each a name of its own")
         outputs = {old: new for old, new in names.items() if old != settled.input.name}
         streaming = chunked.renamed(outputs), renamed(block, outputs)
     return Subject(

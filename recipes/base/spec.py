@@ -71,7 +71,9 @@ class Published:
 
 
 Axes = tuple[Name | Annotated[int, Field(gt=0)], ...]
-_Samples = Annotated[int, Field(ge=0, le=2**20)]
+# More than the longest sound that any model takes.
+_MOST_SAMPLES = 2**22
+_Samples = Annotated[int, Field(ge=0, le=_MOST_SAMPLES)]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -104,7 +106,7 @@ class Stream:
     # A plain `state` is a word of Core ML's own language, and no name in it.
     state: Name = "state_in"
     next_state: Name = "state_out"
-    frames: Annotated[int, Field(gt=0, le=2**16)]
+    frames: Annotated[int, Field(gt=0, le=_MOST_SAMPLES)]
     hop: Annotated[int, Field(gt=0, le=2**16)]
     window: Annotated[int, Field(gt=0, le=2**16)]
     padding: Literal["constant", "reflect", "replicate", "none"]

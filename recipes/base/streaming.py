@@ -22,22 +22,27 @@ LEVELS = 1024
 
 
 class Stream:
-    """A sound from its first sample on, (samples,) or (batch, samples) float32 at the model's rate, full scale 1.
+    """A sound from its first sample on, (samples,) or (batch, samples) at the model's rate, full scale 1.
 
-    Raises ValueError for what is no such sound and, at its end, where it is too short for a frame.
+    `run` is given `dtype`, whatever real numbers the sound has. Raises ValueError for what is no such sound, where it
+    goes on after its end, and at its end where it is too short for a frame.
     """
 
     def __init__(
-        self, run: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], numbers: dict, batch: int = 1
+        self,
+        run: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
+        numbers: dict,
+        batch: int = 1,
+        dtype: type | np.dtype = np.float32,
     ) -> None:
         self.run, self.numbers = run, numbers
         self.chunk, self.size = numbers["frames"] * numbers["hop"], numbers["window"] - numbers["hop"]
         self.heard, self.given = 0, 0
-        self.begun = False
+        self.begun = self.ended = False
         # Samples that are not fed yet, the last ones in case the sound ends, the one before those to come.
-        self.waiting = self.last = self.before = np.zeros((batch, 0), np.float32)
+        self.waiting = self.last = self.before = np.zeros((batch, 0), dtype)
         if not numbers["first_dropped"]:
-            self.before = np.zeros((batch, 1), np.float32)
+            self.before = np.zeros((batch, 1), dtype)
         self.state: np.ndarray | None = None
         self.level: np.ndarray | None = None
 
@@ -47,8 +52,10 @@ class Stream:
         if sound.dtype.kind != "f" or sound.ndim != 2 or len(sound) != len(self.waiting):
             shape = f"{sound.dtype} of shape {np.shape(samples)}"
             raise ValueError(f"samples are {shape}, not float32 (samples,) or ({len(self.waiting)}, samples)")
+        sound = sound.astype(self.waiting.dtype, copy=False)
         if not np.isfinite(sound).all():
             raise ValueError("some samples are NaN or infinite")
+        self._go_on()
         n = self.numbers
         self.heard += sound.shape[1]
         sound = self._emphasised(sound)
@@ -66,6 +73,7 @@ class Stream:
 
     def finish(self) -> list[np.ndarray]:
         """The last frames, which read what is put behind the sound; as `feed` gives them."""
+        self._go_on()
         n = self.numbers
         samples = n["led"] + n["front"] - n["skipped"] + self.heard - n["first_dropped"] + n["back"] - n["unread"]
         frames = (samples - n["window"]) // n["hop"] + 1
@@ -80,7 +88,12 @@ class Stream:
         found = self._frames(wanted)
         if surplus := self.given - frames:
             found[-1] = found[-1][:, :, :-surplus]
+        self.ended = True
         return found
+
+    def _go_on(self) -> None:
+        if self.ended:
+            raise ValueError("the sound has ended; another takes a Stream of its own")
 
     def _emphasised(self, sound: np.ndarray) -> np.ndarray:
         weight = self.numbers["emphasis"]

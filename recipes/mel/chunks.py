@@ -20,6 +20,9 @@ def fed_chunks(variant: Variant, frames: int) -> Variant:
     unread = numbers.unread + numbers.hop_length * numbers.drop_last_frame
     # From the middle of a window to its end; what else has to come before a frame counts; and the chunk's other frames.
     latency = numbers.taps - numbers.taps // 2 + dropped + max(0, unread - back) + (frames - 1) * numbers.hop_length
+    if numbers.centre == "reflect":
+        # What is reflected in front has to have come, and the sample that it is reflected at.
+        latency = max(latency, front + 1 + dropped)
     stream = Stream(
         frames=frames,
         hop=numbers.hop_length,
@@ -59,7 +62,8 @@ def _refuse(variant: Variant, frames: int) -> None:
     if numbers.hop_length >= numbers.taps:
         raise UserError(
             f"--streaming: frames of {variant.name} are {numbers.taps} samples every {numbers.hop_length} and share "
-            "none, so that there is no state; leave --streaming out, and feed model.onnx one hop at a time"
+            "none, so that there is no state; leave --streaming out: where centre is none, model.onnx gives each frame "
+            "of its own samples"
         )
     if frames * numbers.hop_length > variant.input.most:
         seconds = variant.input.most / variant.sample_rate

@@ -73,6 +73,17 @@ def test_every_preset_has_its_c(preset: str, convert: Convert, tmp_path: Path) -
     assert {check["status"] for check in checks} == {"passed"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", [v.name for v in variants() if v.family == "mel" and "whisper" not in v.name])
+def test_every_preset_is_streamed_hop_by_hop(preset: str, convert: Convert, tmp_path: Path) -> None:
+    """A frame that is computed alone is summed in another order, which the comparison with the whole would show."""
+    said = convert("recipe", preset, "--streaming", "1", "-o", tmp_path / "made", "--json")
+    assert said.exit_code == 0, said.stdout[-2000:]
+    checks = [check for check in json.loads(said.stdout)["checks"] if check["case"].endswith(", of the whole")]
+    assert len(checks) > 5
+    assert {check["status"] for check in checks} == {"passed"}
+
+
 def test_it_verifies_from_its_own_files(made: tuple[Path, Any], convert: Convert) -> None:
     assert convert("check", made[0]).exit_code == 0
 
@@ -258,6 +269,13 @@ def test_the_card_s_program_streams(made: tuple[Path, Any]) -> None:
     assert done.stdout.splitlines() == ["(1, 20, 2)"] * 249
 
 
+def test_files_of_chunks_are_bisected_call_by_call(made: tuple[Path, Any], convert: Convert) -> None:
+    folder, _ = made
+    said = convert("bisect", folder / "streaming.onnx", folder / "streaming.mlpackage", "--json")
+    assert said.exit_code == 0, said.stderr
+    assert {"melspec", "state_out"} <= {found["b"] for found in json.loads(said.stdout)["divergence"]["outputs"]}
+
+
 def _with_graph(folder: Path, change: Callable[[onnx.ModelProto], None]) -> None:
     model = onnx.load(str(folder / "streaming.onnx"))
     change(model)
@@ -332,6 +350,7 @@ def test_chunks_that_do_not_give_the_whole_fail(
         (["pann", "--weights", "synthetic", "--streaming", "4"], "mobilenetv1 needs whole sounds"),
         (["mel_pann", "--streaming", "0"], "should be greater than or equal to 1"),
         (["mel_pann", "--streaming", "2", "--output-name", "state_out"], "two tensors would be called 'state_out'"),
+        (["mel_pann", "--streaming", "2", "--input-name", "chunk"], "two tensors would be called 'chunk'"),
     ],
 )
 def test_what_is_not_made_in_chunks_is_refused(convert: Convert, tmp_path: Path, words: list[str], why: str) -> None:

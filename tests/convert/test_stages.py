@@ -331,16 +331,17 @@ def test_rounding_is_told_from_a_fault_and_mended_by_ops_in_float32(folder: Path
     assert {check.status for check in advice.checks} == {"passed"}
 
 
+class Louder(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {name: value + 0.5 for name, value in self.model(x).items()}
+
+
 @pytest.mark.usefixtures("quick")
 def test_another_version_of_the_model_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Louder(nn.Module):
-        def __init__(self, model: nn.Module) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, x: Tensor) -> dict[str, Tensor]:
-            return {name: value + 0.5 for name, value in self.model(x).items()}
-
     def other(*words: Any) -> Any:
         subject = settle(*words)
         return replace(subject, model=Louder(subject.model))

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from convert import cli, targets
+from convert import cli, options, targets
+from convert.commands import checking, looking, making
 from convert.targets import TARGETS, asked_for, choose_runtime, declaring, named, of_artifact
 from convert.targets.target import SECONDS, Option
 from recipes.base.errors import UserError
@@ -92,7 +93,7 @@ def with_a_third(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Co
     (tmp_path / "more" / "answers.py").write_text(dedent(THIRD))
     monkeypatch.setattr(targets, "__path__", [*targets.__path__, str(tmp_path / "more")])
     monkeypatch.setattr(targets, "TARGETS", targets._found())
-    reload(cli)
+    _again()
 
     def invoke(*words: object) -> Result:
         return CliRunner().invoke(cli.app, [str(word) for word in words])
@@ -100,7 +101,13 @@ def with_a_third(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Co
     yield invoke
     monkeypatch.undo()
     del sys.modules["convert.targets.answers"]
-    reload(cli)
+    _again()
+
+
+def _again() -> None:
+    """What is asked of the targets when it is imported."""
+    for module in (options, making, checking, looking, cli):
+        reload(module)
 
 
 def test_a_third_format_is_one_module(with_a_third: Convert, quick: list[str], tmp_path: Path) -> None:

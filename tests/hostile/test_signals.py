@@ -165,10 +165,10 @@ def test_no_worker_outlives_a_check(made_pann: Any, number: signal.Signals) -> N
 _WRITING = """
 import sys, time
 from pathlib import Path
-from convert import cli, folder, signals
+from convert import cli, errors, folder, signals
 
 def app():
-    with cli.one_clear_error(), folder.written_whole(Path(sys.argv[1])) as partial:
+    with errors.one_clear_error(), folder.written_whole(Path(sys.argv[1])) as partial:
         for number in range(20):
             (partial / f"{number}.txt").write_text("new" * 10000)
             time.sleep(0.005)

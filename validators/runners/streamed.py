@@ -36,7 +36,7 @@ def of_sounds(runner: Runner, tensor: Input | None) -> Runner:
             (frames,) = outputs.values()
             return frames, following
 
-        feeding = Stream(call, asdict(stream), len(sound))
+        feeding = Stream(call, asdict(stream), len(sound), sound.dtype)
         try:
             found = [*feeding.feed(sound), *feeding.finish()]
         except ValueError as error:

@@ -162,15 +162,18 @@ def variant(preset: str) -> Variant:
 
 
 def difference(variant: Variant, ours: NDArray, theirs: NDArray) -> float:
-    """The worst: absolute where a log is taken; else relative, but to no less than a millionth of the clip's greatest.
+    """The worst: absolute where a log is taken; else relative, but to no less than 60 dB below the clip's greatest.
 
-    Below that a sum in float32 has no four digits.
+    Below that, a millionth of its power or a thousandth of its magnitude, a sum in float32 has no four digits: the
+    loudest bin rounds at 6e-8 of itself.
     """
     assert ours.shape == theirs.shape
     apart = np.abs(ours.astype(np.float64) - theirs)
     if variant.front_end.log == "none":
         greatest = np.abs(theirs).max(axis=(1, 2), keepdims=True)
-        apart = apart / np.maximum(np.maximum(np.abs(theirs), 1e-6 * greatest), np.finfo(np.float32).tiny)
+        apart = apart / np.maximum(
+            np.maximum(np.abs(theirs), 1e-3**variant.front_end.power * greatest), np.finfo(np.float32).tiny
+        )
     return float(apart.max())
 
 

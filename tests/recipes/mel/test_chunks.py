@@ -64,7 +64,7 @@ def parts(whole: np.ndarray, sizes: tuple[int, ...]) -> Iterator[np.ndarray]:
 
 
 def streamed(numbers: Numbers, run: Run, whole: np.ndarray, sizes: tuple[int, ...] = (10**6,)) -> np.ndarray:
-    stream = Stream(run, asdict(numbers), len(whole))
+    stream = Stream(run, asdict(numbers), len(whole), np.float64)
     found = [frames for part in parts(whole, sizes) for frames in stream.feed(part)]
     return np.concatenate([*found, *stream.finish()], axis=2)
 
@@ -86,30 +86,44 @@ def test_chunks_give_the_frames_of_the_whole(name: str, numbered: Callable[..., 
     least, hop = variant.input.least, variant.front_end.hop_length
     for frames in (1, 2, 7):
         fed, run = stream_of(variant, frames, lower=frames == 2)
-        for samples in (least, least + 1, least + hop + 3, least + 9 * hop):
+        # Of whole hops, the last frame hears all that is put behind the sound.
+        for samples in (least, least + 1, least + hop + 3, hop * (least // hop + 9)):
             waveform = voices(variant, samples)
             expected = of_whole(variant, waveform)
             # Lowered, what was rounded to float32 is exact, and the logarithm shows it.
             exact = {"rtol": 1e-9, "atol": 1e-9} if frames != 2 else {"rtol": 1e-5, "atol": 2e-4}
-            for sizes in ((samples,), (1, 0, hop + 1, 3 * hop)):
+            # One sample fewer than what is reflected needs, and then that one.
+            reflected = fed.front + fed.first_dropped
+            for sizes in ((samples,), (max(1, reflected), 0, 1, hop + 1, 3 * hop)):
                 np.testing.assert_allclose(streamed(fed, run, waveform, sizes), expected, **exact)
 
 
-def test_a_frame_is_given_as_soon_as_its_last_sample_has_come(numbered: Callable[..., Variant]) -> None:
-    for name in ("mel_librosa", "mel_kaldi", "mel_pann", "mel_efficientat"):
-        variant = numbered(name)
-        numbers = variant.front_end
-        for frames in (1, 3):
-            fed, run = stream_of(variant, frames)
-            stream = Stream(run, asdict(fed))
-            given = 0
-            for heard, sample in enumerate(voices(variant, 4 * numbers.n_fft)[0], start=1):
-                given += sum(found.shape[2] for found in stream.feed(sample[None]))
-                # In the middle of its window the sound has this sample, of those that were heard.
-                first = 0 if numbers.centre != "none" else numbers.taps // 2
-                oldest = first + given * numbers.hop_length
-                assert heard - oldest <= fed.latency, (name, heard, given)
-            assert given > 4
+LATE: dict[str, dict[str, object]] = {
+    "mel_librosa": {},
+    "mel_kaldi": {},
+    "mel_pann": {},
+    "mel_efficientat": {},
+    "mel_whisper80": {"top_db": None},
+    "mel_avatar": {"n_fft": 401, "hop_length": 130},
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_a_frame_is_given_as_late_as_is_said_and_no_later(name: str, numbered: Callable[..., Variant]) -> None:
+    variant = numbered(name, **LATE[name])
+    numbers = variant.front_end
+    # What of the first frame is its window's middle.
+    middle = 0 if numbers.centre != "none" else numbers.taps // 2
+    for frames in (1, 3):
+        fed, run = stream_of(variant, frames)
+        stream = Stream(run, asdict(fed), dtype=np.float64)
+        given, waits = 0, []
+        for heard, sample in enumerate(voices(variant, 4 * numbers.n_fft)[0], start=1):
+            if found := stream.feed(sample[None]):
+                waits.append(heard - middle - given * numbers.hop_length)
+                given += sum(one.shape[2] for one in found)
+        assert given > 4
+        assert max(waits) == fed.latency
 
 
 FORGETFUL: dict[str, Callable[[Run], Run]] = {
@@ -151,9 +165,31 @@ def test_the_host_refuses_what_is_no_sound(numbered: Callable[..., Variant]) -> 
         stream.feed(np.zeros((2, 100), np.float32))
     with pytest.raises(ValueError, match="NaN or infinite"):
         stream.feed(np.full(100, np.nan, np.float32))
+    with pytest.raises(ValueError, match="NaN or infinite"), np.errstate(over="ignore"):
+        stream.feed(np.full(100, 1e39))
     stream.feed(np.zeros(399, np.float32))
     with pytest.raises(ValueError, match="399 samples; too few for a frame, which takes 400"):
         stream.finish()
+
+
+def test_the_host_takes_real_numbers_of_any_size_and_ends_once(numbered: Callable[..., Variant]) -> None:
+    """As libraries read sound: in float64, and as lists."""
+    fed, _ = stream_of(numbered("mel_kaldi"), 2)
+    heard: list[np.ndarray] = []
+
+    def run(chunk: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        heard.extend((chunk, state))
+        return np.zeros((1, 80, 2), np.float32), state
+
+    stream = Stream(run, asdict(fed))
+    sound = np.linspace(-1, 1, 1100)
+    found = [*stream.feed(sound[:500]), *stream.feed(sound[500:].tolist()), *stream.finish()]
+    assert {array.dtype for array in heard} == {np.dtype(np.float32)}
+    # The end was in the midst of a chunk: a second one would cut the last frames again.
+    assert sum(frames.shape[2] for frames in found) == 5
+    for after in (stream.finish, lambda: stream.feed(sound)):
+        with pytest.raises(ValueError, match="the sound has ended"):
+            after()
 
 
 @pytest.mark.parametrize(
@@ -170,6 +206,15 @@ def test_what_chunks_cannot_tell_is_refused_by_name(
 ) -> None:
     with pytest.raises(UserError, match=why):
         stream_of(numbered(preset, **numbers), 5000)
+
+
+def test_a_chunk_is_as_long_as_a_sound_may_be(numbered: Callable[..., Variant]) -> None:
+    streaming = load("mel").streaming
+    assert streaming is not None
+    for numbers, frames in (({}, 9600), ({"hop_length": 1}, 1_900_000)):
+        fed, _ = streaming(numbered("mel_avatar", **numbers), frames)
+        assert fed.input.stream is not None
+        assert fed.input.stream.latency > 1_900_000
 
 
 def test_numbers_that_share_no_samples_have_no_state(numbered: Callable[..., Variant]) -> None:

@@ -1,0 +1,256 @@
+"""`convert check`, `convert compare` and `convert bisect`."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from convert.errors import one_clear_error
+from convert.options import RunCode, RuntimeChoice, Timeout, Verbose
+from convert.reporting import Files, HtmlFile, JsonFlag, JunitFile, MarkdownFile, gathered, print_json, report
+from recipes.base.errors import UserError
+from recipes.base.limits import time_limit
+from recipes.base.shown import shown
+
+if TYPE_CHECKING:
+    from convert.bisection import Bisection
+    from convert.comparison import Found
+    from validators.page import Evidence
+
+
+class PrecisionChoice(StrEnum):
+    fp32 = "fp32"
+    mixed = "mixed"
+    fp16 = "fp16"
+
+
+def check(
+    folder: Annotated[Path, typer.Argument(help="A folder that `convert recipe` made.")],
+    run_code: RunCode = False,
+    timeout: Timeout = None,
+    junit: JunitFile = None,
+    markdown: MarkdownFile = None,
+    html: HtmlFile = None,
+    as_json: JsonFlag = False,
+    verbose: Verbose = False,
+) -> None:
+    """Verify a made folder again, from its own files alone, in every runtime that is here."""
+    with one_clear_error(), time_limit(timeout):
+        files = Files(junit, markdown, html)
+        files.check(folder)
+        from convert.progress import steps
+        from convert.verify import verify
+
+        step = steps(verbose)
+        checks = verify(folder, step, run_code=run_code)
+        files.write(checks, lambda: gathered(folder, checks, step))
+        report(checks, as_json, verbose, folder=str(folder))
+
+
+def compare(
+    expected: Annotated[
+        Path,
+        typer.Argument(
+            metavar="EXPECTED",
+            help="What is right: a model, .onnx or .mlpackage, anybody's; a dump; or a folder that `convert recipe` "
+            "made, which is what PyTorch answered.",
+        ),
+    ],
+    got: Annotated[
+        Path,
+        typer.Argument(
+            metavar="GOT",
+            help="A model, or a made folder, whose models are run; or what a simulator or a device answered: .npy, "
+            ".npz, .json in the reference format, .txt of numbers, .bin or .raw of float32, a dump of SigmaStar's "
+            "tools, or a folder of them, one per output.",
+        ),
+    ],
+    case: Annotated[str | None, typer.Option(help="Compare this case alone; needed where one side names none.")] = None,
+    on: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="SOUND|NPZ",
+            help="Feed models this sound, or these arrays named as their inputs; repeat for more. Default: the "
+            "reference of a made folder, else what is generated to fit.",
+        ),
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="A_NAME=B_NAME",
+            help="An input or output of EXPECTED is this one of GOT, where names and shapes do not tell; repeat.",
+        ),
+    ] = None,
+    runtime: Annotated[
+        RuntimeChoice | None,
+        typer.Option(help="Run GOT, or the only model, in this one. Default: the first that is here."),
+    ] = None,
+    precision: Annotated[
+        PrecisionChoice | None,
+        typer.Option(
+            help="Whose tolerances: the manifest's where EXPECTED lies in a made folder, else atol 0.0001 and rtol "
+            "0.0001 for fp32, atol 0.02 and rtol 0.01 for the others. Default: as the models compute, else fp32."
+        ),
+    ] = None,
+    atol: Annotated[
+        list[str] | None,
+        typer.Option(help="Set the absolute tolerance: X, or OUTPUT:X for one output; repeat for more."),
+    ] = None,
+    rtol: Annotated[
+        list[str] | None, typer.Option(help="Set the relative tolerance: X, or OUTPUT:X; repeat for more.")
+    ] = None,
+    timeout: Timeout = None,
+    junit: JunitFile = None,
+    markdown: MarkdownFile = None,
+    html: HtmlFile = None,
+    as_json: JsonFlag = False,
+    verbose: Verbose = False,
+) -> None:
+    """Hold any model, or what a device answered, to what is right, output by output; NHWC is undone."""
+    with one_clear_error(), time_limit(timeout):
+        from convert import comparison
+
+        files = Files(junit, markdown, html)
+        files.check(expected, got)
+        found = comparison.compare(
+            expected,
+            got,
+            case=case,
+            on=on or (),
+            names=names or (),
+            runtime=runtime and runtime.value,
+            precision=precision.value if precision else None,
+            atol=atol or (),
+            rtol=rtol or (),
+        )
+        files.write(found.checks, lambda: _compared(expected, got, found), notes=found.notes)
+        for note in found.notes:
+            sys.stderr.write(f"note: {shown(note)}\n")
+        report(found.checks, as_json, verbose, expected=str(expected), got=str(got), notes=found.notes)
+
+
+def _compared(expected: Path, got: Path, found: "Found") -> "Evidence":
+    from convert.evidence import compared
+
+    return compared(expected, got, found)
+
+
+def bisect(
+    a: Annotated[
+        Path,
+        typer.Argument(
+            metavar="A",
+            help="The model that is right, .onnx or .mlpackage, anybody's; or alone, a folder of `convert recipe`.",
+        ),
+    ],
+    b: Annotated[Path | None, typer.Argument(metavar="B", help="The model in question, .onnx or .mlpackage.")] = None,
+    on: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SOUND|NPZ",
+            help="Feed this sound, or to two models these arrays named as their inputs. Default: the reference of a "
+            "made folder, else what is generated to fit.",
+        ),
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="A_NAME=B_NAME",
+            help="An input or output of A is this one of B, where names and shapes do not tell; repeat.",
+        ),
+    ] = None,
+    atol: Annotated[
+        list[str] | None,
+        typer.Option(help="Set an output's absolute tolerance: X, or OUTPUT:X for one; repeat for more. Of A and B."),
+    ] = None,
+    rtol: Annotated[
+        list[str] | None,
+        typer.Option(help="Set an output's relative tolerance: X, or OUTPUT:X; repeat for more. Of A and B."),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="The checkpoint that a folder was made of, where the cache does not have it.")
+    ] = None,
+    suggest: Annotated[
+        bool,
+        typer.Option(
+            "--suggest",
+            help="Where rounding fails a Core ML package of a made folder, find ops to keep in float32, and try them.",
+        ),
+    ] = False,
+    run_code: RunCode = False,
+    timeout: Timeout = None,
+    markdown: MarkdownFile = None,
+    html: HtmlFile = None,
+    as_json: JsonFlag = False,
+    verbose: Verbose = False,
+) -> None:
+    """Find where a model first goes wrong: the op at which B goes another way than A, or a folder's stage and the op.
+
+    Rounding is told from faults.
+    """
+    with one_clear_error(), time_limit(timeout):
+        from rich.console import Console, Group
+
+        from convert.progress import interrupts_kept, steps
+
+        of_two = {"--map": names, "--atol": atol, "--rtol": rtol}
+        wrong = [flag for flag, given in of_two.items() if given] if b is None else ["--run-code"] * run_code
+        if wrong:
+            raise UserError(f"{wrong[0]}: is of {'two models' if b is None else 'a folder'}; leave it out")
+        if b is not None and checkpoint is not None and not suggest:
+            raise UserError("--checkpoint: is of a folder, or of --suggest; leave it out")
+        if b is None and (not a.is_dir() or a.suffix == ".mlpackage"):
+            raise UserError(f"{a}: is no folder that `convert recipe` made; name the model in question behind it, as B")
+        files = Files(None, markdown, html)
+        files.check(*filter(None, (a, b)))
+        with interrupts_kept(steps(verbose)) as step:
+            if b is None:
+                from convert import stage_report
+                from convert.broken import breaks
+                from convert.stages import stages
+
+                whole = stages(a, step, checkpoint=checkpoint, on=on, run_code=run_code)
+                broken = breaks(whole, step)
+                advice = None
+                if suggest:
+                    from convert.suggestion import suggestions
+
+                    advice = suggestions(whole, broken, step)
+                files.write(
+                    [],
+                    lambda: stage_report.evidence(whole, broken, advice),
+                    page_of_ci=lambda: stage_report.as_markdown(whole, broken, advice),
+                )
+                code, told = stage_report.exit_code(whole), stage_report.as_json(whole, broken, advice)
+                seen = stage_report.text(whole, broken, advice)
+            else:
+                from convert import bisection
+
+                found = bisection.bisect(
+                    a, b, on=[on] if on else [], names=names or (), atol=atol or (), rtol=rtol or ()
+                )
+                files.write([], lambda: _bisected(found), page_of_ci=lambda: bisection.as_markdown(found))
+                for note in found.notes:
+                    sys.stderr.write(f"note: {shown(note)}\n")
+                code, told, seen = found.exit_code, found.as_json(), bisection.text(found, verbose)
+                if suggest:
+                    from convert.stage_report import advised
+                    from convert.suggestion import for_package
+
+                    lines, more = advised(for_package(b, step, checkpoint))
+                    told, seen = {**told, **more}, Group(seen, *lines)
+        if as_json:
+            print_json(told)
+        else:
+            Console().print(seen)
+    raise typer.Exit(code)
+
+
+def _bisected(found: "Bisection") -> "Evidence":
+    from convert.evidence import bisected
+
+    return bisected(found)
