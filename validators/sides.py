@@ -164,8 +164,8 @@ class Sides:
                 continue
             kind = kind_of(before)
             if kind in _LAYOUT and alike(opposite, op):
-                for other in self._lying_otherwise(name, partner.a, opposite):
-                    return self._first_moved(before, other)
+                for there in self._lying_otherwise(name, partner.a, opposite):
+                    return self._first_moved(before, there)
             idle = any(self.partners[one].a == partner.a for one in before.inputs if one in self.partners)
             users = self.consumers_a.get(partner.a, ())
             acts = kind == "transpose" or kind not in _LAYOUT | _COPIES
