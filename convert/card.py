@@ -47,8 +47,10 @@ def card(manifest: Manifest, front_end: str | None = None) -> str:
     ]
     for name, artifact in manifest.artifacts.items():
         target = named(artifact.format)
-        sample = target.streaming if manifest.fed_by(artifact.input)[0].stream else target.sample
-        text = sample if isinstance(sample, str) else sample(name)
+        if manifest.fed_by(artifact.input)[0].stream:
+            text = target.remembering(artifact.settings) or target.streaming
+        else:
+            text = target.sample if isinstance(target.sample, str) else target.sample(name)
         parts.append(text.format(**fill(name, manifest)).strip())
     if front_end is not None:
         parts.append("## The front end in NumPy")
@@ -80,19 +82,25 @@ def _artifact(name: str, artifact: Artifact, manifest: Manifest) -> str:
     fewer = "" if artifact.size else "Given fewer, the answer means nothing, and not every runtime refuses. "
     names = ", ".join(f"`{output.name}`" for output in outputs)
     remarks = target.remarks(artifact, manifest)
-    stream = f" {_stream(tensor.stream, manifest.sample_rate)}" if tensor.stream else ""
+    remembers = bool(target.remembering(artifact.settings))
+    stream = f" {_stream(tensor.stream, manifest.sample_rate, remembers)}" if tensor.stream else ""
     return (
         f"`{name}` is fed `{tensor.name}` {_axes(tensor.axes)}, float32, {tensor.axes[-1]}: {size}. "
         f"{tensor.description}. {fewer}It gives {names}.{stream}{' ' if remarks else ''}{remarks}"
     )
 
 
-def _stream(stream: Stream, sample_rate: int) -> str:
-    """How chunks are fed, and how late frames are."""
+def _stream(stream: Stream, sample_rate: int, remembers: bool) -> str:
+    """How chunks are fed, and how late frames are; `remembers`: the file keeps its state itself."""
     frames = "one frame" if stream.frames == 1 else f"{stream.frames} frames"
+    call = (
+        f"A call gives {frames}, and keeps what the next one needs, in a state that the host makes for a sound."
+        if remembers
+        else f"A call also takes `{stream.state}` (batch, {stream.size}), and gives {frames} and the "
+        f"`{stream.next_state}` that the next call takes."
+    )
     return (
-        f"A call also takes `{stream.state}` (batch, {stream.size}), and gives {frames} and the `{stream.next_state}` "
-        "that the next call takes. `frontend/streaming.py` cuts sound into chunks, and knows the first state, what is "
+        f"{call} `frontend/streaming.py` cuts sound into chunks, and knows the first state, what is "
         "put before and behind the sound, and which frames count: all of them together are those of the whole sound. "
         f"Latency: {1000 * stream.latency / sample_rate:.4g} ms at most from the middle of a frame's window until it "
         "is given."
@@ -106,17 +114,22 @@ def fill(name: str, manifest: Manifest) -> dict[str, object]:
     all outputs and `unpacked` the same to the left of an `=` in Python, `shown` the one that ranks the classes or,
     where the file does not give it, the first; `ranking` are lines of Python and NumPy that name the best classes and
     `imports` what they import, both empty there; `stem` is the file's name without ending and `variant` the model's;
-    `SHOWN` and `VARIANT` are the same in capitals. Of a file that is fed chunks there are `state_in`, `state_out` and
-    `state_size`.
+    `SHOWN` and `VARIANT` are the same in capitals. Of a file that is fed chunks there are `state_in`, `state_out`,
+    `state_size` and `before`, how many chunks hold a state.
     """
     artifact = manifest.artifacts[name]
     tensor, outputs = manifest.fed_by(artifact.input)
     shape = tensor.shape(1, artifact.size or tensor.default)
     ranked = next((output for output in outputs if output.name == manifest.scores), None)
     stream = tensor.stream
-    states = {"state_in": stream.state, "state_out": stream.next_state, "state_size": stream.size} if stream else {}
+    streamed = stream and {
+        "state_in": stream.state,
+        "state_out": stream.next_state,
+        "state_size": stream.size,
+        "before": -(-stream.size // stream.chunk),
+    }
     return {
-        **states,
+        **(streamed or {}),
         "file": name,
         "stem": PurePath(name).stem,
         "variant": manifest.variant,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from convert import models
 from convert.manifest import MANIFEST
-from convert.models import Answers, made
+from convert.models import Answers, Names, made
 from convert.request import limits_given
 from recipes.base.errors import UserError
 from recipes.base.spec import Precision, Tolerance
@@ -70,13 +70,34 @@ def compare(
         flag = "--on" if on else "--runtime"
         raise UserError(f"{flag} is for models, and both sides are dumps; leave it out, or name an .onnx or .mlpackage")
     else:
-        answers = [Answers(got.resolve().name, "", "fp32", dumps.read(expected), dumps.read(got))]
+        ours, theirs = dumps.read(expected), dumps.read(got)
+        answers = [Answers(got.resolve().name, "", "fp32", ours, theirs, (Names.of_dump(ours), Names.of_dump(theirs)))]
+    _refuse_unknown(given, [one.names for one in answers])
     found = [_compared(expected, one, case, given, precision or one.precision, (atol, rtol)) for one in answers]
     return Found(
         [check for one in found for check in one.checks],
         list(dict.fromkeys(note for one in found for note in one.notes)),
         [answer for one in found for answer in one.held],
     )
+
+
+def _refuse_unknown(given: Mapping[str, str], known: Sequence[tuple[Names, Names] | None]) -> None:
+    """UserError for a --map that maps nothing of any artifact: a slip of the pen would change what is compared."""
+    both = [one for one in known if one is not None]
+    if len(both) < len(known):
+        # What did not open may have it.
+        return
+    for name, other in given.items():
+        if any(
+            (name in ours.inputs and other in theirs.inputs) or (name in ours.outputs and other in theirs.outputs)
+            for ours, theirs in both
+        ):
+            continue
+        for side, which, wanted in ((0, "EXPECTED", name), (1, "GOT", other)):
+            has = sorted(frozenset().union(*(one[side].inputs | one[side].outputs for one in both)))
+            if wanted not in has:
+                raise UserError(f"--map {name}={other}: {which} has no {wanted!r}; it has {_some(has)}")
+        raise UserError(f"--map {name}={other}: one is an input and the other an output; map inputs to inputs")
 
 
 def _compared(

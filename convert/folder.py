@@ -108,6 +108,10 @@ def check_file(target: Path, *sources: Path) -> None:
     if target.is_symlink() and not target.exists():
         raise UserError(f"{target}: is a link that leads nowhere; choose the name of a file")
     place = target.resolve()
+    if not (target.exists() and _is_written_into(target)) and not os.access(place.parent, os.W_OK):
+        raise UserError(
+            f"{target}: nothing can be written to {place.parent}; choose another folder, or change its rights"
+        )
     for source in sources:
         # By what they are, since a disk may know one name in two spellings.
         if target.is_file() and source.exists() and place.samefile(source):

@@ -165,6 +165,11 @@ def _sound(source: Path, runner: Runner, facts: Facts, hop: float | None) -> Fed
             f"{source}: this file is fed {len(runner.inputs)} tensors and no sound; give an .npz that holds them"
         )
     tensor, rate = runner.inputs[0], facts.sample_rate
+    if runner.stateful:
+        raise UserError(
+            f"{source}: this file takes sound in chunks, and keeps a state between them; give an .npz that holds a "
+            f"{tensor.name}, or run the file that takes the whole sound"
+        )
     if len(tensor.axes) < 2 or tensor.dtype != "float32" or set(tensor.axes[1:-1]) - {1}:
         raise UserError(
             f"{source}: this file is fed {tensor.name} {_axes(tensor.axes)} and no sound; give an .npz that holds it, "

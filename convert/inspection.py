@@ -47,7 +47,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Function:
-    """One function of the program; a feature is (name, element type, shapes in words).
+    """One function of the program; a feature is (name, element type, shapes in words). `states` outlive a call.
 
     `macs` are the products that are summed, by op type, at `macs_at`, the default shape of each input; they are a part
     of all where `macs_unknown` names ops.
@@ -57,6 +57,7 @@ class Function:
     op_set: str
     inputs: tuple[tuple[str, str, str], ...]
     outputs: tuple[tuple[str, str, str], ...]
+    states: tuple[tuple[str, str, str], ...]
     ops: dict[str, int]
     regions: tuple[Region, ...]
     macs: dict[str, int]
@@ -135,10 +136,11 @@ def _function(program: Program) -> Function:
     return Function(
         name=program.function,
         op_set=f"CoreML{program.opset} (iOS {_ios(program.opset)})",
-        inputs=tuple((feature.name, feature.dtype.lower(), _sizes_in_words(feature)) for feature in program.features),
+        inputs=tuple(map(_in_words, program.features)),
         outputs=tuple(
             (feature.name, feature.dtype.lower(), _declared(program, feature)) for feature in program.results
         ),
+        states=tuple(map(_in_words, program.states)),
         ops=dict(counts.most_common()),
         regions=tuple(_regions(program)),
         macs=dict(cost.by_op),
@@ -151,6 +153,10 @@ def _function(program: Program) -> Function:
 def _ios(opset: int) -> int:
     # CoreML5 came with iOS 15, and both counted up together until Apple went from 18 to 26.
     return opset + 10 if opset < 9 else opset + 17
+
+
+def _in_words(feature: "Feature") -> tuple[str, str, str]:
+    return feature.name, feature.dtype.lower(), _sizes_in_words(feature)
 
 
 def _sizes_in_words(feature: "Feature") -> str:
@@ -214,6 +220,7 @@ def text(inspection: Inspection) -> RenderableType:
             ),
             _grid(("input", "dtype", "shape"), function.inputs),
             _grid(("output", "dtype", "shape"), function.outputs),
+            *([_grid(("state", "dtype", "shape"), function.states)] if function.states else []),
             _grid(("op", "count"), function.ops.items()),
             _cost(function),
             _grid(

@@ -34,9 +34,9 @@ class FileEntry:
 class Artifact:
     """How an artifact was made, and which of the manifest's inputs it is fed.
 
-    `format` is the target's name, `settings` are all its options; one that asks for something more is not asked for
-    where a version that did not know it made the artifact. `size` fixes the input's last axis, None where that
-    is free.
+    `format` is the target's name, `settings` are all its options; one that asks for something more, or is of files that
+    are fed chunks alone, is not asked for where a version that did not know it made the artifact. `size` fixes the
+    input's last axis, None where that is free.
     """
 
     format: str
@@ -49,7 +49,7 @@ class Artifact:
         options = {target.name: target.options for target in targets.TARGETS}.get(self.format)
         if options is None:
             raise ValueError(f"the format {self.format!r} is unknown")
-        for option in (one for one in options if one.repeat):
+        for option in (one for one in options if one.repeat or one.streaming):
             self.settings.setdefault(option.name, option.default)
         if self.settings.keys() != {option.name for option in options}:
             raise ValueError(f"has the settings {', '.join(self.settings) or '(none)'}, which are not {self.format}'s")

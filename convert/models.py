@@ -28,10 +28,23 @@ _MOST_LEAST = 2**24
 
 
 @dataclass(frozen=True)
+class Names:
+    """What a side calls what it is fed and what it gives."""
+
+    inputs: frozenset[str] = frozenset()
+    outputs: frozenset[str] = frozenset()
+
+    @classmethod
+    def of_dump(cls, dump: Dump) -> "Names":
+        return cls(outputs=frozenset(name for tensors in dump.cases.values() for name in tensors))
+
+
+@dataclass(frozen=True)
 class Answers:
     """What both sides answered to the same cases; `artifact` is GOT's, and `precision` the coarser of the two.
 
-    `faults` are checks of what a side could not answer, and `notes` say what was assumed.
+    `names` are EXPECTED's and GOT's, None where a file did not open. `faults` are checks of what a side could not
+    answer, and `notes` say what was assumed.
     """
 
     artifact: str
@@ -39,6 +52,7 @@ class Answers:
     precision: Precision
     expected: Dump
     got: Dump
+    names: tuple[Names, Names] | None = None
     faults: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -51,6 +65,11 @@ def is_model(path: Path) -> bool:
 def among(expected: Path, got: Path) -> bool:
     """Whether anything has to be run: a model on either side, or two made folders."""
     return is_model(expected) or is_model(got) or (_is_made(expected) and _is_made(got))
+
+
+def homes(*paths: Path) -> list[Path]:
+    """The made folders that these are or lie in, where any does."""
+    return [found[0] for found in map(made, paths) if found is not None]
 
 
 def _is_made(path: Path) -> bool:
@@ -96,7 +115,7 @@ def answered(
         except UserError as error:
             # The other files of the folder may be whole.
             fault = Check(name, "", "", "", "", "file", "failed", str(error))
-            answers.append(Answers(name, "", "fp32", Dump({}), Dump({}), (fault,)))
+            answers.append(Answers(name, "", "fp32", Dump({}), Dump({}), faults=(fault,)))
             continue
         answers.append(_answers(ours, theirs, case, on, given or {}))
     if not answers:
@@ -119,6 +138,17 @@ class Side:
     @property
     def ports(self) -> tuple[Port, ...]:
         return self.runner.inputs if self.runner else ()
+
+    def names(self) -> Names:
+        """Of a reference any array may be what a model is fed."""
+        if self.runner is not None:
+            inputs, outputs = self.runner.inputs, self.runner.outputs
+            return Names(frozenset(port.name for port in inputs), frozenset(port.name for port in outputs))
+        assert self.dump is not None
+        found = _reference(self.path)
+        cases = found.cases if found is not None else ()
+        inputs_ = frozenset(name for case in cases for name in (*case.expected, *case.inner, *case.inputs))
+        return replace(Names.of_dump(self.dump), inputs=inputs_)
 
     def said(self, key: str) -> int | None:
         """A whole number in the model's metadata."""
@@ -144,8 +174,9 @@ def opened(path: Path, runtime: str | None = None, *, by_chunks: bool = False) -
         raise UserError(f"{path}: {error}; give a whole file, or another --runtime") from None
     if found is None:
         return runner
-    sound = found[1].input
-    return replace(runner, inputs=(Port(sound.name, sound.axes, "float32"),))
+    # One row at a time, where the file takes no more.
+    sound, batch = found[1].input, runner.inputs[0].axes[0]
+    return replace(runner, inputs=(Port(sound.name, (batch, *sound.axes[1:]), "float32"),))
 
 
 def _chunked(path: Path) -> tuple[Input, Manifest] | None:
@@ -188,7 +219,8 @@ def _answers(ours: Side, theirs: Side, case: str | None, on: Sequence[Path], giv
     kept = [_without(dump, silent | left, {one.name for one in cases}) for dump in sides]
     notes = [*matched.notes, *(note for one in cases for note in one.notes)]
     notes += [f"left out, since {theirs.name} takes other shapes: {', '.join(sorted(left))}"] if left else []
-    return Answers(theirs.name, runtime, _precision(ours, theirs), kept[0], kept[1], tuple(faults), tuple(notes))
+    names = (ours.names(), theirs.names())
+    return Answers(theirs.name, runtime, _precision(ours, theirs), kept[0], kept[1], names, tuple(faults), tuple(notes))
 
 
 def _without(dump: Dump, names: set[str], fed_: set[str]) -> Dump:
@@ -235,7 +267,7 @@ def fed(ours: Side, theirs: Side, on: Sequence[Path], given: Mapping[str, str]) 
         (size for side in (ours, theirs) if (size := side.said("least_size")) and size < _MOST_LEAST), default=1
     )
     if on:
-        return matched, [_on(path, matched.slots, rate, least) for path in on], set()
+        return matched, [_on(path, name, matched.slots, rate, least) for path, name in _named(on).items()], set()
     calls = _is_fed_chunks(ours) or _is_fed_chunks(theirs)
     if not calls and (found := _reference(ours.path) or _reference(theirs.path)) is not None:
         cases = {case.name: _of_reference(case, found.header, matched.slots, given) for case in found.cases}
@@ -280,14 +312,20 @@ def _of_reference(case: ReferenceCase, header: Header, among_: Sequence[Slot], g
         return None
 
 
-def _on(path: Path, among_: Sequence[Slot], rate: int | None, least: int) -> Feed:
-    """A sound or the arrays of an .npz, named as inputs of either side."""
+def _named(paths: Sequence[Path]) -> dict[Path, str]:
+    """What the case of each is called: as its file, or where two files have one name, as its path."""
+    own = {path: path.stem for path in paths}
+    return own if len(set(own.values())) == len(own) else {path: str(path) for path in own}
+
+
+def _on(path: Path, name: str, among_: Sequence[Slot], rate: int | None, least: int) -> Feed:
+    """A sound or the arrays of an .npz, named as inputs of either side, as the case `name`."""
     known = rate or feeds.RATE
     if path.suffix.lower() != ".npz":
         slot = feeds.sound_slot(among_)
         array, said = feeds.sound(slot, audio.read(path, rate), str(path), least=least)
         notes = ["" if rate else f"{path}: fed at its own rate, since no model says one", said]
-        found = feeds.completed(among_, path.stem, {slot.name: array}, rate=known, least=least)
+        found = feeds.completed(among_, name, {slot.name: array}, rate=known, least=least)
         return replace(found, notes=(*filter(None, notes), *found.notes))
     names = {slot.expected.name: slot.name for slot in among_ if slot.expected is not None}
     for slot in among_:
@@ -295,5 +333,5 @@ def _on(path: Path, among_: Sequence[Slot], rate: int | None, least: int) -> Fee
     arrays = numpy_file.arrays_of(path)
     if unknown := [name for name in arrays if name not in names]:
         raise UserError(f"{path}: holds {', '.join(unknown)}, and the inputs are {', '.join(names)}; name arrays so")
-    held = {names[name]: array for name, array in arrays.items()}
-    return feeds.completed(among_, path.stem, held, rate=known, least=least)
+    held = {names[port]: array for port, array in arrays.items()}
+    return feeds.completed(among_, name, held, rate=known, least=least)

@@ -45,7 +45,9 @@ def make(request: Request, step: Step) -> Made:
     check_target(request.output)
     targets = request.targets()
     variant = chosen(request)
-    if request.streaming is not None:
+    if request.streaming is None:
+        _refuse_of_chunks(request.options)
+    else:
         _refuse_without_chunks([target for target, _ in targets])
 
     def refuse(settled: Variant) -> None:
@@ -84,6 +86,11 @@ def make(request: Request, step: Step) -> Made:
         with step("manifest"):
             papers.write(folder, subject, request.command(), versions, made.artifacts, made.lowering, made.checks)
     return made
+
+
+def _refuse_of_chunks(given: Settings) -> None:
+    if flags := [option.flag for option in options() if option.streaming and given.get(option.name) is not None]:
+        raise UserError(f"{' and '.join(flags)}: is of files that take chunks; add --streaming CHUNK, or leave it out")
 
 
 def _refuse_without_chunks(targets: Sequence[Target]) -> None:

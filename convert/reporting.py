@@ -46,15 +46,18 @@ class Files:
     markdown: Path | None
     html: Path | None
 
-    def check(self, *sources: Path) -> None:
-        """UserError, before anything is computed, where one cannot be written, or no page can be made."""
+    def check(self, *sources: Path | None) -> None:
+        """UserError, before anything is computed, where one cannot be written, or no page can be made.
+
+        `sources` are all that is read, None what was not given; none of it is replaced, and no folder of it added to.
+        """
         from convert.folder import check_file
 
         flags: dict[Path, str] = {}
         for flag, path in (("--junit", self.junit), ("--markdown", self.markdown), ("--html", self.html)):
             if path is None:
                 continue
-            check_file(path, *sources)
+            check_file(path, *filter(None, sources))
             other = flags.setdefault(path.resolve(), flag)
             if other != flag:
                 raise UserError(f"{path}: {other} and {flag} would write the same file; give each a name of its own")

@@ -57,7 +57,7 @@ class Request:
             words += ["--weights", self.weights]
         settings = {name: value for _, own in targets for name, value in own.items()}
         for option in options():
-            value = settings.get(option.name)
+            value = None if option.streaming and self.streaming is None else settings.get(option.name)
             for word in value if isinstance(value, tuple) else () if value is None else (value,):
                 words += [option.flag, str(word)]
         for name in self.inputs:

@@ -1,13 +1,14 @@
 """Whether a .mlpackage declares what it should: an ML program, names, dtypes, shapes, metadata."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from recipes.base.errors import UserError
 from recipes.base.facts import COREML_PREFIX, from_strings, scores_faults
 from recipes.base.quiet import quiet
-from recipes.base.spec import Input, Output, Precision
+from recipes.base.spec import Input, Output, Precision, Stream
 from validators.results import Check, judged
 
 with quiet("coremltools"):
@@ -17,22 +18,37 @@ with quiet("coremltools"):
     from validators.coreml.contents import check_constants, check_contents
 
 _FLOAT32 = FeatureTypes_pb2.ArrayFeatureType.FLOAT32
-# The specification version of iOS 16: https://apple.github.io/coremltools/mlmodel/Format/Model.html
-_IOS16 = 7
+_FLOAT16 = FeatureTypes_pb2.ArrayFeatureType.FLOAT16
+# Specification versions: https://apple.github.io/coremltools/mlmodel/Format/Model.html
+_IOS16, _IOS18 = 7, 9
 
 
 def check_coreml_file(
-    path: Path, tensor: Input, outputs: tuple[Output, ...], precision: Precision, size: int | None
+    path: Path,
+    tensor: Input,
+    outputs: tuple[Output, ...],
+    precision: Precision,
+    size: int | None,
+    *,
+    keeps_state: bool = False,
 ) -> list[Check]:
-    """One check a property; `size` is that of the input's last axis where it is fixed, None where it is free."""
+    """One check a property; `size` is that of the input's last axis where it is fixed, None where it is free.
+
+    `keeps_state`: it is fed chunks and has their state as one of Core ML's own, for iOS 18.
+    """
     try:
         check_contents(path)
         spec = ct.utils.load_spec(str(path))
         check_constants(spec, str(path))
     except Exception as error:  # its readers raise plain and protobuf errors alike
         return [judged(path.name, precision, "file", iter([f"is no readable package: {error}"]))]
+    stream = tensor.stream if keeps_state else None
+    if stream:
+        given = tensor.given(outputs)
+        outputs = tuple(replace(output, axes=given[output.name]) for output in outputs)
+        tensor = replace(tensor, stream=None)
     return [
-        judged(path.name, precision, "file", _form_faults(spec)),
+        judged(path.name, precision, "file", _form_faults(spec, stream)),
         judged(path.name, precision, "names", _name_faults(spec, tensor, outputs)),
         judged(path.name, precision, "dtype", _dtype_faults(spec)),
         judged(path.name, precision, "axes", _axis_faults(spec, tensor, outputs, size)),
@@ -40,11 +56,22 @@ def check_coreml_file(
     ]
 
 
-def _form_faults(spec: Any) -> Iterator[str]:
+def _form_faults(spec: Any, stream: Stream | None) -> Iterator[str]:
+    """`stream` is that of the state which the file keeps, None where it keeps none."""
     if spec.WhichOneof("Type") != "mlProgram":
         yield f"is a {spec.WhichOneof('Type')}, expected an ML program"
-    if spec.specificationVersion != _IOS16:
-        yield f"specification version is {spec.specificationVersion}, expected {_IOS16} (iOS 16)"
+    version, release = (_IOS18, "iOS 18") if stream else (_IOS16, "iOS 16")
+    if spec.specificationVersion != version:
+        yield f"specification version is {spec.specificationVersion}, expected {version} ({release})"
+    states = {state.name: state.type.stateType.arrayType for state in spec.description.state}
+    expected = [stream.state] if stream else []
+    if list(states) != expected:
+        yield f"states are {list(states)}, expected {expected}"
+    elif stream:
+        # Each sample in three parts, which together are float32.
+        kept, shape = states[stream.state], [3, stream.size]
+        if list(kept.shape) != shape or kept.dataType != _FLOAT16:
+            yield f"the state {stream.state} is not float16 of {shape}"
 
 
 def _name_faults(spec: Any, tensor: Input, outputs: tuple[Output, ...]) -> Iterator[str]:

@@ -17,6 +17,8 @@ from validators.runners.runner import Arrays, Port
 RATE = 16000
 # A last axis of at least so many is sound, where the others are few.
 _SOUND, _CHANNELS = 256, 8
+# Numbers that are generated for one input; 0.5 GB of float32.
+_MOST = 2**27
 _CASES = 2
 
 
@@ -49,7 +51,8 @@ def generated(slots: Sequence[Slot], *, rate: int = RATE, least: int = 1) -> lis
     for number in range(_CASES):
         found = sizes.shapes(slots, number, rate=rate, least=least)
         listed = ", ".join("x".join(map(str, shape)) or "1" for shape in found.values())
-        feeds.append(_completed(slots, f"generated {number + 1}: {listed}", {}, found, number, rate))
+        name = f"generated {number + 1}{': ' if listed else ''}{listed}"
+        feeds.append(_completed(slots, name, {}, found, number, rate))
     return feeds
 
 
@@ -167,6 +170,11 @@ def sound(slot: Slot, samples: np.ndarray, origin: str, *, least: int = 1) -> tu
 
 def _values(slot: Slot, shape: sizes.Shape, seed: int, rate: int) -> np.ndarray:
     """Of the narrowest kind that a port of the slot has."""
+    if prod(shape) > _MOST:
+        size = "x".join(map(str, shape))
+        raise UserError(
+            f"{slot} takes {size} numbers, more than are generated; give smaller ones with --on, in an .npz"
+        )
     kinds = {kind(port) for port in slot.ports}
     random = RandomState(seed)
     if "b" in kinds or "i" in kinds:

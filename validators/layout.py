@@ -60,7 +60,8 @@ class Pair:
 
     def usual(self) -> float:
         """The mean square error of unrelated values of one distribution, which are twice its variance apart."""
-        return 2 * float(np.var(self.expected.values.astype(np.float64)))
+        with np.errstate(invalid="ignore", over="ignore"):
+            return 2 * float(np.var(self.expected.values.astype(np.float64)))
 
     def within(self, tolerance: Tolerance) -> bool:
         if self.expected.shape != self.actual.shape:
@@ -92,7 +93,7 @@ def undone(pair: Pair, tolerance: Tolerance) -> tuple[Pair, str]:
 def explained(pair: Pair, tolerance: Tolerance) -> str:
     """Which order of the axes would explain a failure; `""` if none does."""
     rank = len(pair.expected.shape)
-    if not 2 <= rank <= _MOST_AXES or pair.actual.ndim != rank:
+    if not 2 <= rank <= _MOST_AXES or pair.actual.ndim != rank or not pair.actual.size:
         return ""
     moves = sorted(permutations(range(rank)), key=_moved)[1:]
     order = _fitting(pair, moves, tolerance)

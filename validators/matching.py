@@ -214,6 +214,12 @@ def adapted(array: np.ndarray, port: Port, *, rows: bool = False) -> np.ndarray 
     if port.shapes and tuple(sizes) not in port.shapes:
         return None
     try:
-        return np.ascontiguousarray(array.reshape(sizes).astype(port.dtype, copy=False)).reshape(sizes)
+        with np.errstate(invalid="ignore", over="ignore"):
+            found = np.ascontiguousarray(array.reshape(sizes).astype(port.dtype, copy=False)).reshape(sizes)
     except TypeError:
         raise UserError(f"the input {port.name!r} is of {port.dtype}, which is no array of numbers") from None
+    given = array.reshape(sizes)
+    kept = np.isfinite(found) | ~np.isfinite(given) if kind(port) == "f" else found == given
+    if not kept.all():
+        raise UserError(f"the input {port.name!r} is of {port.dtype}, which cannot hold all of its values; give others")
+    return found

@@ -108,6 +108,8 @@ def _rivals(one: tuple[str, str], other: tuple[str, str]) -> bool:
 def _distance(one: Pair) -> float:
     """The mean square of the error as a share of what is usual; infinite where no values can be compared."""
     error, usual = one.error(), one.usual()
+    if not np.isfinite(error):
+        return np.inf
     return error / usual if usual else (0.0 if error == 0 else np.inf)
 
 

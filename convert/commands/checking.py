@@ -112,9 +112,10 @@ def compare(
     """Hold any model, or what a device answered, to what is right, output by output; NHWC is undone."""
     with one_clear_error(), time_limit(timeout):
         from convert import comparison
+        from convert.models import homes
 
         files = Files(junit, markdown, html)
-        files.check(expected, got)
+        files.check(expected, got, *(on or ()), *homes(expected, got))
         found = comparison.compare(
             expected,
             got,
@@ -206,7 +207,10 @@ def bisect(
         if b is None and (not a.is_dir() or a.suffix == ".mlpackage"):
             raise UserError(f"{a}: is no folder that `convert recipe` made; name the model in question behind it, as B")
         files = Files(None, markdown, html)
-        files.check(*filter(None, (a, b)))
+        from convert.models import homes
+
+        given = [path for path in (a, b) if path is not None]
+        files.check(*given, on, checkpoint if checkpoint is None or not checkpoint.is_dir() else None, *homes(*given))
         with interrupts_kept(steps(verbose)) as step:
             if b is None:
                 from convert import stage_report

@@ -137,7 +137,9 @@ def recipe(
         asked_for(formats, settings)
         folder = output or Path("artifacts") / name
         files = Files(junit, markdown, html)
-        files.check(folder)
+        # A training run is a folder, beside whose files a page may lie.
+        run = checkpoint if checkpoint is None or not checkpoint.is_dir() else None
+        files.check(folder, run, labels, config, *(audio or ()))
         from convert.pipeline import make
         from convert.progress import interrupts_kept, steps
         from convert.request import Request

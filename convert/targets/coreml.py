@@ -1,4 +1,4 @@
-"""Core ML: an ML program for iOS 16; run by the executor everywhere and by Apple's runtime on macOS."""
+"""Core ML: an ML program for iOS 16 or, fed chunks, 18; run by the executor everywhere, by Apple's runtime on macOS."""
 
 from __future__ import annotations
 
@@ -63,6 +63,33 @@ let answer = try {shown}(of: {input}, after: state, by: model)
 ```
 """
 
+_REMEMBERING = """## `{file}` in Swift, Core ML, iOS 18
+
+`frontend/streaming.py` has what is done around it, in NumPy.
+
+```swift
+import CoreML
+
+func {shown}(of {input}: MLMultiArray, in state: MLState, by model: MLModel) throws -> MLMultiArray? {{
+    let features = try MLDictionaryFeatureProvider(dictionary: ["{input}": {input}])
+    return try model.prediction(from: features, using: state).featureValue(for: "{shown}")?.multiArrayValue
+}}
+
+// Xcode compiles a package of the app's to .mlmodelc; {about}.
+let url = Bundle.main.url(forResource: "{stem}", withExtension: "mlmodelc")!
+let model = try MLModel(contentsOf: url)
+let state = model.makeState()
+// The {state_size} samples before the first chunk go in before it, behind zeros that fill {before} x {length}.
+// What that gives is dropped.
+for _ in 0..<{before} {{
+    let before = try MLMultiArray(shape: [{shape}], dataType: .float32)
+    _ = try {shown}(of: before, in: state, by: model)
+}}
+let {input} = try MLMultiArray(shape: [{shape}], dataType: .float32)
+let answer = try {shown}(of: {input}, in: state, by: model)
+```
+"""
+
 _FP16 = (
     "--precision fp16 computes the front end in float16 too, where loud sound overflows, faint sound may vanish and "
     "the melspec is coarse; use --precision mixed unless the checks pass on your sounds"
@@ -85,6 +112,14 @@ FLOAT32_OP = Option(
     default=(),
     repeat=True,
 )
+# A file that needs no more than iOS 16 runs on 18 as it is.
+IOS = Option(
+    "ios",
+    ("16", "18"),
+    "With --streaming: what the file of chunks runs on. On 18 it keeps the state itself, as one of Core ML's own.",
+    default="16",
+    streaming=True,
+)
 
 
 def refuse(settings: Settings, variant: Variant) -> None:
@@ -98,6 +133,7 @@ def make(job: Job) -> Product:
     from convert.manifest import Artifact
 
     branch, variant = job.branch, job.branch.variant
+    chosen = {name: value for name, value in job.settings.items() if variant.input.stream or name != IOS.name}
     precision, seconds = cast("Precision", job.settings["precision"]), cast("float | None", job.settings["seconds"])
     name = f"{branch.stem}.mlpackage"
     size = variant.input.default if variant.input.fixed else None
@@ -107,12 +143,17 @@ def make(job: Job) -> Product:
         # Seconds to import, and needed only here.
         from exporters.coreml.convert import convert
         from exporters.coreml.package import save
+        from exporters.coreml.states import alone
 
         float32_ops = cast("tuple[str, ...]", job.settings[FLOAT32_OP.name])
-        converted = convert(job.lowered, variant, precision=precision, size=size, float32_ops=float32_ops)
-        save(converted.model, job.folder / name, variant, branch.facts, precision)
+        own_state = _keeps_state(chosen)
+        converted = convert(
+            job.lowered, variant, precision=precision, size=size, float32_ops=float32_ops, own_state=own_state
+        )
+        saved = alone(variant) if own_state else variant
+        save(converted.model, job.folder / name, saved, branch.facts, precision)
     return Product(
-        {name: Artifact(TARGET.name, variant.input.name, precision, size, dict(job.settings))},
+        {name: Artifact(TARGET.name, variant.input.name, precision, size, chosen)},
         notes=tuple(
             f"pad {pad.node}: {pad.mode} {pad.amounts or ''} by {pad.handler}: {pad.why}" for pad in converted.pads
         ),
@@ -125,8 +166,13 @@ def check_file(path: Path, artifact: Artifact, tensor: Input, outputs: tuple[Out
     from validators.coreml_file import check_coreml_file
     from validators.coreml_rules import check_coreml_rules
 
-    checks = check_coreml_file(path, tensor, outputs, artifact.precision, artifact.size)
+    keeps_state = _keeps_state(artifact.settings)
+    checks = check_coreml_file(path, tensor, outputs, artifact.precision, artifact.size, keeps_state=keeps_state)
     return [*checks, check_coreml_rules(path, artifact.precision)]
+
+
+def _keeps_state(settings: Settings) -> bool:
+    return settings.get(IOS.name) == "18"
 
 
 def broken_rules(path: Path) -> list[Breach]:
@@ -192,10 +238,11 @@ TARGET = Target(
     make=make,
     check_file=check_file,
     sample=_SAMPLE,
-    options=(PRECISION, FLOAT32_OP, SECONDS),
+    options=(PRECISION, FLOAT32_OP, SECONDS, IOS),
     refuse=refuse,
     remarks=remarks,
     streaming=_STREAMING,
+    remembering=lambda settings: _REMEMBERING if _keeps_state(settings) else "",
     bounded=True,
     remedies=remedies,
     rules=broken_rules,

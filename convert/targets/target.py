@@ -37,7 +37,7 @@ class Option:
     """An option of `convert recipe` that belongs to the targets that declare it; two may declare the same one.
 
     `kind` is a type, or the words to choose from. `least` and `most` bound a number. With `repeat`, the value is a
-    tuple of words.
+    tuple of words. `streaming`: it is of files that are fed chunks alone.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Option:
     least: int | None = None
     most: int | None = None
     repeat: bool = False
+    streaming: bool = False
 
     @property
     def flag(self) -> str:
@@ -142,7 +143,8 @@ class Target:
     In the folder's card, `remarks` are sentences about an artifact, and `sample` is a section in Markdown, or gives one
     by the artifact's name; `card.fill` says what its braces may name.
 
-    `streaming` is that section for a file that is fed chunks; a format without one has no such files.
+    `streaming` is that section for a file that is fed chunks; a format without one has no such files. `remembering`
+    gives it for settings with which such a file keeps its state itself, and nothing for others.
 
     `claims` tells its artifacts by their file's name, where that is not by the ending. `code`: artifacts are programs,
     run by a check only where `check_file` has passed, since a stranger's may do anything.
@@ -174,6 +176,7 @@ class Target:
     claims: Callable[[str], bool] | None = None
     interim: Callable[[Job], Iterator[Interim]] = lambda job: iter(())
     streaming: str = ""
+    remembering: Callable[[Settings], str] = lambda settings: ""
     code: bool = False
     rules: Callable[[Path], list[Breach]] | None = None
     hazards: Callable[[Path, Sequence[Case]], list[Hazard]] | None = None

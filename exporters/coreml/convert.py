@@ -10,6 +10,7 @@ import torch
 from exporters.coreml.outputs import without
 from exporters.coreml.pads import Decision, graph_passes, installed
 from exporters.coreml.precision import compute_precision
+from exporters.coreml.states import remembering
 from exporters.coreml.validation import validated_once
 from exporters.lowering.fixed import at_length
 from exporters.lowering.shipped import Shipped
@@ -17,6 +18,8 @@ from recipes.base.quiet import quiet
 from recipes.base.spec import Input, Precision, Variant
 
 DEPLOYMENT_TARGET = ct.target.iOS16
+# The first with states of its own.
+_WITH_STATES = ct.target.iOS18
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,19 @@ def convert(
     precision: Precision = "mixed",
     size: int | None = None,
     float32_ops: Collection[str] = (),
+    own_state: bool = False,
 ) -> Converted:
     """A lowered module as an ML program for iOS 16: one clip in, all outputs as float32.
 
     `size` fixes the input's last axis; without it that is free between the bounds of the configuration. `float32_ops`
     are named as `compute_precision` has them, and stay float32 whatever the precision. Raises UserError for others.
+    With `own_state`, what is fed chunks keeps their state itself, and is for iOS 18.
     """
     if size:
         module = at_length(module, *variant.input.shapes(1, size))
+    states: list[ct.StateType] = []
+    if own_state:
+        module, variant, states = remembering(module, variant)
     names = tuple(output.name for output in variant.outputs)
     through = variant.coreml.float32_through
     # What is inside becomes an output for as long as precisions are chosen: no pass can take it for something else.
@@ -63,7 +71,8 @@ def convert(
             convert_to="mlprogram",
             inputs=[ct.TensorType(name, shape, dtype=np.float32) for name, shape in _shapes(variant.input, size)],
             outputs=[ct.TensorType(name, dtype=np.float32) for name in (*variant.input.given(variant.outputs), *inner)],
-            minimum_deployment_target=DEPLOYMENT_TARGET,
+            states=states,
+            minimum_deployment_target=_WITH_STATES if states else DEPLOYMENT_TARGET,
             compute_precision=compute_precision(
                 precision, inner or tuple(name for name in names if name == through), float32_ops
             ),

@@ -9,13 +9,16 @@ Made folders have it as `frontend/streaming.py`, and its numbers in `streaming.j
     for melspec in stream.finish():
         ...
 
-`run` calls the file: (batch, chunk) and (batch, state) float32 to the frames and the next state. One behind the other,
-what `feed` and `finish` give are the frames of the whole sound.
+`run` calls the file: (batch, chunk) and (batch, state) float32 to the frames and the next state; of a file that keeps
+the state itself, `remembering(run)` makes such a `run`. One behind the other, what `feed` and `finish` give are the
+frames of the whole sound.
 """
 
 from collections.abc import Callable
 
 import numpy as np
+
+Run = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 # Steps of full scale 1, in which the level of a sound is taken off it.
 LEVELS = 1024
@@ -28,13 +31,7 @@ class Stream:
     goes on after its end, and at its end where it is too short for a frame.
     """
 
-    def __init__(
-        self,
-        run: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
-        numbers: dict,
-        batch: int = 1,
-        dtype: type | np.dtype = np.float32,
-    ) -> None:
+    def __init__(self, run: Run, numbers: dict, batch: int = 1, dtype: type | np.dtype = np.float32) -> None:
         self.run, self.numbers = run, numbers
         self.chunk, self.size = numbers["frames"] * numbers["hop"], numbers["window"] - numbers["hop"]
         self.heard, self.given = 0, 0
@@ -131,3 +128,24 @@ class Stream:
             mean = self.waiting[:, self.numbers["led"] : self.numbers["window"]].mean(axis=1, keepdims=True)
             self.level = np.round(mean * LEVELS) / LEVELS if self.numbers["levelled"] else 0 * mean
         return np.ascontiguousarray(self.waiting[:, start:stop] - self.level)
+
+
+def remembering(run: Callable[[np.ndarray], np.ndarray]) -> Run:
+    """What `Stream` calls, of a file that keeps the state itself, (batch, chunk) to the frames; for one sound.
+
+    The first state is fed as sound is, behind zeros that fill whole chunks, and the frames of that are dropped. Then
+    whatever the file has kept before is gone.
+    """
+    begun = False
+
+    def call(chunk: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        nonlocal begun
+        if not begun:
+            size = chunk.shape[1]
+            before = np.pad(state, ((0, 0), (-state.shape[1] % size, 0)))
+            for start in range(0, before.shape[1], size):
+                run(np.ascontiguousarray(before[:, start : start + size]))
+            begun = True
+        return run(chunk), state
+
+    return call

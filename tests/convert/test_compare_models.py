@@ -309,3 +309,69 @@ def test_what_no_runtime_opens_is_one_clear_error(convert: Convert, tmp_path: Pa
     assert convert("compare", ours, tmp_path / "none.onnx").is_one_clear_error("none.onnx: no such file")
     (tmp_path / "empty.mlpackage").mkdir()
     assert convert("compare", ours, tmp_path / "empty.mlpackage").is_one_clear_error("empty.mlpackage: ")
+
+
+@pytest.mark.usefixtures("here")
+def test_files_of_one_name_in_two_folders_are_two_cases(convert: Convert, tmp_path: Path) -> None:
+    """A graph that fails on one of them fails, whichever is named last."""
+    right = _model(tmp_path / "right.onnx", extra="gain", names={"scores": "scores"}, shift=0)
+    wrong = _model(tmp_path / "wrong.onnx", extra="gain", names={"scores": "scores"}, shift=0.01)
+    for folder, gain in (("quiet", 0), ("loud", 10**9)):
+        (tmp_path / folder).mkdir()
+        np.savez(tmp_path / folder / "fed.npz", x=np.ones((1, SIZE), np.float32), gain=np.array(gain))
+    paths = [tmp_path / folder / "fed.npz" for folder in ("quiet", "loud")]
+    for one, other in (paths, paths[::-1]):
+        said = convert("compare", right, wrong, "--on", one, "--on", other, "--on", one, "--json")
+        assert said.exit_code == 1
+        values = {c["case"]: c["status"] for c in json.loads(said.stdout)["checks"] if c["kind"] == "values"}
+        assert values == {str(paths[0]): "failed", str(paths[1]): "passed"}
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("scores=none", "--map scores=none: GOT has no 'none'; it has map, memory, scores, x"),
+        ("none=scores", "--map none=scores: EXPECTED has no 'none'; it has map, memory, scores, x"),
+        ("x=scores", "--map x=scores: one is an input and the other an output"),
+    ],
+)
+def test_a_map_of_what_is_not_there_is_one_clear_error(convert: Convert, ours: Path, given: str, told: str) -> None:
+    assert convert("compare", ours, ours, "--map", given).is_one_clear_error(told)
+    assert convert("compare", ours, ours, "--map", "x=x", "--map", "scores=scores").exit_code == 0
+
+
+@pytest.mark.usefixtures("here")
+def test_what_an_input_cannot_hold_is_one_clear_error(convert: Convert, tmp_path: Path) -> None:
+    path = _model(tmp_path / "rated.onnx", extra="hz")
+    for value in (0.5, np.nan, 1e30):
+        np.savez(tmp_path / "fed.npz", x=np.ones((1, SIZE), np.float32), hz=np.array(value))
+        said = convert("compare", path, path, "--on", tmp_path / "fed.npz")
+        assert said.is_one_clear_error("the input 'hz' is of int64, which cannot hold all of its values")
+    np.savez(tmp_path / "fed.npz", x=np.full((1, SIZE), 1e39), hz=np.array(2.0))
+    said = convert("compare", path, path, "--on", tmp_path / "fed.npz")
+    assert said.is_one_clear_error("the input 'x' is of float32, which cannot hold all of its values")
+    np.savez(tmp_path / "fed.npz", x=np.full((1, SIZE), 1.0), hz=np.array(2.0))
+    assert convert("compare", path, path, "--on", tmp_path / "fed.npz").exit_code == 0
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("flag", ["--junit", "--markdown", "--html"])
+def test_what_a_model_is_fed_is_not_replaced(convert: Convert, tmp_path: Path, ours: Path, flag: str) -> None:
+    fed = tmp_path / "fed.npz"
+    np.savez(fed, x=np.ones((1, SIZE), np.float32))
+    before = fed.read_bytes()
+    assert convert("compare", ours, ours, "--on", fed, flag, fed).is_one_clear_error("is what is read")
+    assert convert("bisect", ours, ours, "--on", fed, "--html", fed).is_one_clear_error("is what is read")
+    assert fed.read_bytes() == before
+
+
+@pytest.mark.usefixtures("here")
+def test_a_file_that_no_case_fits_is_not_verified(convert: Convert, made_pann: Any, tmp_path: Path) -> None:
+    fixed = _model(tmp_path / "fixed.onnx", axes=(3, SIZE))
+    said = convert("compare", made_pann.path, fixed, "--json")
+    assert said.exit_code == 3
+    assert _messages(said) == "no case has the shape that this file takes; give one that has with --on"
+    assert any(
+        note.startswith("left out, since fixed.onnx takes other shapes: ") for note in json.loads(said.stdout)["notes"]
+    )

@@ -406,3 +406,15 @@ def test_the_listing_names_every_file_but_the_manifest(tmp_path: Path) -> None:
     assert list(found) == ["b.txt", "sub/manifest.json"]
     # The SHA-256 of "abc" is the example of FIPS 180-2.
     assert (found["b.txt"].size, found["b.txt"].sha256[:16]) == (3, "ba7816bf8f01cfea")
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "old.xml").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    for name in ("new.xml", "old.xml"):
+        with pytest.raises(UserError, match="nothing can be written to"):
+            check_file(tmp_path / name)
+    # What is written into needs no new file beside it.
+    check_file(Path("/dev/null"))

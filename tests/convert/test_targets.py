@@ -156,7 +156,7 @@ def test_what_is_asked_for_has_its_settings() -> None:
     assert (only[0].name, only[1]) == ("onnx", {"opset": 17})
     onnx, coreml = asked_for(("coreml",), {"opset": 13, "precision": "fp32", "seconds": None})
     assert onnx[1] == {"opset": 13}
-    assert coreml[1] == {"precision": "fp32", "float32_op": (), "seconds": None}
+    assert coreml[1] == {"precision": "fp32", "float32_op": (), "seconds": None, "ios": "16"}
 
 
 @pytest.mark.parametrize(

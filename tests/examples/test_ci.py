@@ -184,6 +184,9 @@ def test_a_check_that_fails_fails_the_step_and_leaves_its_results(
         {"folder": "; touch pwned #", "arguments": "$(touch pwned)\n--nothing; touch pwned"},
         {"command": "check; touch pwned", "folder": "."},
         {"command": "run", "folder": "."},
+        {"folder": "--help"},
+        {"folder": ".", "arguments": "--help"},
+        {"command": "recipe", "name": "--help", "folder": "."},
     ],
 )
 def test_what_is_named_is_a_word_and_never_run(act: Callable[..., tuple[int, Runner]], given: dict[str, str]) -> None:

@@ -119,3 +119,10 @@ def test_sound_is_cut_to_a_fixed_length_and_never_filled_up() -> None:
     assert (array.shape, said) == ((1, 512), "a.wav: used the first 512 of 900 samples")
     with pytest.raises(UserError, match=r"has 500 samples, and .* takes 512 or more"):
         sound(slot, np.zeros(500, np.float32), "a.wav")
+
+
+def test_what_nobody_has_room_for_is_not_generated() -> None:
+    for size in (2**20, 2**62):
+        huge = _port("x", size, size)
+        with pytest.raises(UserError, match=r"takes \d+x\d+ numbers, more than are generated; give smaller ones"):
+            generated(_slots([huge], [huge]))

@@ -68,6 +68,17 @@ def test_nothing_is_done_where_only_the_values_are_wrong() -> None:
     assert explained(nan, TOLERANCE) == ""
 
 
+def test_what_is_empty_has_no_order() -> None:
+    empty = _pair(np.zeros((1, 0), np.float32), np.zeros((1, 0), np.float32))
+    assert explained(empty, TOLERANCE) == ""
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_infinite_has_no_usual_error_and_says_nothing_beside() -> None:
+    endless = _pair(np.full((2, 3), np.inf, np.float32), np.zeros((3, 2), np.float32))
+    assert explained(endless, TOLERANCE) == ""
+
+
 @pytest.mark.parametrize("constant", [0.0, 3.0])
 def test_constants_have_no_order(constant: float) -> None:
     flat = _pair(np.full((1, 2, 3, 4), constant, np.float32), np.full((1, 2, 3, 4), constant + 1, np.float32))

@@ -6,7 +6,7 @@ import pytest
 from recipes.base.errors import UserError
 from validators.compare import Sampled
 from validators.dumps import Dump, Flat, Tensor, Tensors
-from validators.pairing import Match, cases, pair, squeezed
+from validators.pairing import Match, by_values, cases, pair, squeezed
 from validators.pairing import match as match_dumps
 
 
@@ -135,3 +135,15 @@ def test_a_case_that_must_be_chosen() -> None:
         cases(several, one, "silence")
     with pytest.raises(UserError, match="--case rich: GOT has no such case; it has odd"):
         cases(several, Dump({"odd": ODD}), "rich")
+
+
+def test_values_that_two_arrays_are_near_tell_nothing() -> None:
+    values = np.arange(6, dtype=np.float32)
+    ours: Tensors = {"a": Sampled.of(values), "b": Sampled.of(-values)}
+    twins: Tensors = {"x": Sampled.of(values), "y": Sampled.of(values), "z": Sampled.of(-values)}
+    assert by_values([(match(ours, twins), ours, twins)]) == {"b": "z"}
+    # What is no number in any case is near nothing.
+    unknown: Tensors = {"x": Sampled.of(np.full(6, np.nan, np.float32)), "z": Sampled.of(-values)}
+    alike: Tensors = {"x": Sampled.of(values), "z": Sampled.of(-values)}
+    both = [(match(ours, theirs), ours, theirs) for theirs in (alike, unknown)]
+    assert by_values(both) == {"b": "z"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
@@ -104,17 +104,25 @@ def runtimes(checks: Sequence[Check]) -> list[Runtime]:
     """One for each artifact, runtime and precision whose values were to be checked, the worst first."""
     worst = worst_cases(checks)
     groups: dict[tuple[str, str, str], list[Check]] = {}
+    statuses: dict[tuple[str, str, str], set[Status]] = {}
     for check in checks:
+        key = (check.artifact, check.runtime, check.precision)
+        statuses.setdefault(key, set()).add(check.status)
         if check.kind == "values":
-            groups.setdefault((check.artifact, check.runtime, check.precision), []).append(check)
-    return sorted((_runtime(key, group, worst.get(key, [])) for key, group in groups.items()), key=_order)
+            groups.setdefault(key, []).append(check)
+    return sorted(
+        (_runtime(key, group, worst.get(key, []), statuses[key]) for key, group in groups.items()), key=_order
+    )
 
 
-def _runtime(key: tuple[str, str, str], group: Sequence[Check], worst: Sequence[Check]) -> Runtime:
+def _runtime(
+    key: tuple[str, str, str], group: Sequence[Check], worst: Sequence[Check], statuses: Collection[Status]
+) -> Runtime:
+    """Its status is that of all its checks: right values under a wrong name have not passed."""
     of_outputs = sorted((check for check in group if check.output), key=badness, reverse=True)
     return Runtime(
         *key,
-        status=min((check.status for check in group), key=lambda status: SEVERITY[status]),
+        status=min(statuses, key=lambda status: SEVERITY[status]),
         cases=len({check.case for check in group if check.case}),
         worst=tuple(map(row, worst)),
         all=tuple(map(row, of_outputs[:_MOST_CASES])),

@@ -1,6 +1,6 @@
 """Core ML: Apple's own runtime on macOS, and everywhere the executor, which runs the saved program op by op."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +31,7 @@ def open_native(path: Path) -> Runner:
             model = ct.models.MLModel(str(path))
     except Exception as error:  # coremltools wraps the framework's errors in plain ones
         raise RunnerError(f"Core ML cannot load it: {shortened(error)}") from error
-    return _runner("coreml", model.get_spec(), model.predict)
+    return _runner("coreml", model.get_spec(), model)
 
 
 def open_stored(path: Path) -> Runner:
@@ -50,17 +50,30 @@ def _open_executor(path: Path, precision: Literal["stored", "float32"]) -> Runne
     except CoreMLError as error:
         raise RunnerError(str(error)) from error
     return _runner(
-        "executor" if precision == "stored" else f"executor-{precision}", ct.utils.load_spec(str(path)), model.predict
+        "executor" if precision == "stored" else f"executor-{precision}", ct.utils.load_spec(str(path)), model
     )
 
 
-def _runner(runtime: str, spec: Any, predict: Any) -> Runner:
+def _runner(runtime: str, spec: Any, model: Any) -> Runner:
+    stateful = bool(spec.description.state)
+
+    def begin() -> Callable[[Mapping[str, np.ndarray]], Arrays]:
+        state: Any = None
+
+        def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
+            nonlocal state
+            try:
+                if stateful and state is None:
+                    state = model.make_state()
+                values = model.predict(dict(inputs), state=state)
+            except Exception as error:  # the native runtime raises RuntimeError and NSError wrappers alike
+                raise RunnerError(f"Core ML: {shortened(error)}") from error
+            return {name: np.asarray(value) for name, value in values.items()}
+
+        return run
+
     def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
-        try:
-            values = predict(dict(inputs))
-        except Exception as error:  # the native runtime raises RuntimeError and NSError wrappers alike
-            raise RunnerError(f"Core ML: {shortened(error)}") from error
-        return {name: np.asarray(value) for name, value in values.items()}
+        return begin()(inputs)
 
     functions = spec.mlProgram.functions.values()
     blocks = [block for function in functions for block in function.block_specializations.values()]
@@ -76,6 +89,8 @@ def _runner(runtime: str, spec: Any, predict: Any) -> Runner:
         metadata=own,
         run=run,
         float16=any(_FLOAT16 in _dtypes(block) for block in blocks),
+        stateful=stateful,
+        begin=begin if stateful else None,
     )
 
 

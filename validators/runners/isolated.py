@@ -28,6 +28,7 @@ class Face:
     outputs: tuple[Port, ...]
     metadata: dict[str, str]
     float16: bool
+    stateful: bool
 
 
 def opened(name: str, opener: str, artifact: Path, worker: Worker, tensor: Input | None = None) -> Runner:
@@ -69,7 +70,7 @@ def opened(name: str, opener: str, artifact: Path, worker: Worker, tensor: Input
         except WorkerError as error:
             raise failed(error) from error
 
-    return Runner(face.runtime, face.inputs, face.outputs, face.metadata, run, face.float16)
+    return Runner(face.runtime, face.inputs, face.outputs, face.metadata, run, face.float16, face.stateful)
 
 
 # In the worker alone.
@@ -81,7 +82,15 @@ def _open(opener: str, artifact: Path, tensor: Input | None) -> Face:
     runner: Runner = getattr(import_module(module), function)(artifact)
     _runners.append(of_sounds(runner, tensor))
     number = len(_runners) - 1
-    return Face(number, runner.runtime, runner.inputs, runner.outputs, dict(runner.metadata), runner.float16)
+    return Face(
+        number,
+        runner.runtime,
+        runner.inputs,
+        runner.outputs,
+        dict(runner.metadata),
+        runner.float16,
+        runner.stateful,
+    )
 
 
 def _run(number: int, inputs: Arrays) -> Arrays:

@@ -41,6 +41,9 @@ class Runner:
 
     `run` takes and returns named arrays; it raises RunnerError when the runtime does. `metadata` is what the
     artifact says of itself, without a prefix. `float16` tells that some of what it computes is rounded to that.
+
+    What is `stateful` keeps a state between calls: each `run` has a new one, and `begin` gives a `run` whose calls
+    share one. A runner that lives in a worker has no `begin`.
     """
 
     runtime: str
@@ -49,6 +52,8 @@ class Runner:
     metadata: Mapping[str, str]
     run: Callable[[Mapping[str, np.ndarray]], Arrays]
     float16: bool = False
+    stateful: bool = False
+    begin: Callable[[], Callable[[Mapping[str, np.ndarray]], Arrays]] | None = None
 
 
 def run_batch(runner: Runner, inputs: Mapping[str, np.ndarray]) -> Arrays:

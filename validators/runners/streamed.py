@@ -6,15 +6,15 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from recipes.base.spec import Input
-from recipes.base.streaming import Stream
+from recipes.base.streaming import Run, Stream, remembering
 from validators.runners.runner import Arrays, Runner, RunnerError
 
 
 def of_sounds(runner: Runner, tensor: Input | None) -> Runner:
     """Takes whole sounds whether its file does or, fed `tensor`, takes chunks.
 
-    Then `run` gives the frames of all chunks, one behind the other; each call gets the state that the one before gave.
-    It raises RunnerError, too, where a call gives no such state or other frames than a chunk's.
+    Then `run` gives the frames of all chunks, one behind the other; each call gets the state that the one before gave,
+    or left in the file. It raises RunnerError, too, where a call gives no such state or other frames than a chunk's.
     """
     stream = tensor.stream if tensor else None
     if tensor is None or stream is None:
@@ -24,19 +24,27 @@ def of_sounds(runner: Runner, tensor: Input | None) -> Runner:
         (sound,) = inputs.values()
         names: set[str] = set()
 
+        def frames(outputs: Arrays) -> np.ndarray:
+            names.update(outputs)
+            if len(names) != 1 or any(value.shape[2:] != (stream.frames,) for value in outputs.values()):
+                found = ", ".join(f"{name} {list(value.shape)}" for name, value in outputs.items())
+                raise RunnerError(f"{runner.runtime}: a chunk gives {found or 'nothing'}, not {stream.frames} frames")
+            (given,) = outputs.values()
+            return given
+
         def call(chunk: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             outputs = runner.run({tensor.name: chunk, stream.state: state})
             following = outputs.pop(stream.next_state, None)
             if following is None or following.shape != state.shape or following.dtype != state.dtype:
                 raise RunnerError(f"{runner.runtime}: gives no {stream.next_state} of the state's own shape and type")
-            names.update(outputs)
-            if len(names) != 1 or any(value.shape[2:] != (stream.frames,) for value in outputs.values()):
-                found = ", ".join(f"{name} {list(value.shape)}" for name, value in outputs.items())
-                raise RunnerError(f"{runner.runtime}: a chunk gives {found or 'nothing'}, not {stream.frames} frames")
-            (frames,) = outputs.values()
-            return frames, following
+            return frames(outputs), following
 
-        feeding = Stream(call, asdict(stream), len(sound), sound.dtype)
+        def remembered() -> Run:
+            assert runner.begin is not None
+            of_chunk = runner.begin()
+            return remembering(lambda chunk: frames(of_chunk({tensor.name: chunk})))
+
+        feeding = Stream(remembered() if runner.begin else call, asdict(stream), len(sound), sound.dtype)
         try:
             found = [*feeding.feed(sound), *feeding.finish()]
         except ValueError as error:

@@ -64,6 +64,18 @@ def test_what_failed_stands_before_what_was_not_verified_and_that_before_what_pa
     assert statuses == ["✗ FAILED", "? NOT VERIFIED", "✓ passed"]
 
 
+def test_right_values_under_a_wrong_name_have_not_passed() -> None:
+    good = checks_of(answer_of("tract"))
+    page = _page([*good, replace(good[0], kind="names", status="failed", message="no 'logits'")], Evidence("a"))
+    overview = next(page.all("tbody"))
+    assert [row.of("status")[0].text for row in overview.all("tr")] == ["✗ FAILED"]
+
+
+def test_values_of_no_file_have_a_whole_sentence() -> None:
+    page = _page([replace(check, artifact="") for check in checks_of(answer_of("pytorch"))], Evidence("a"))
+    assert "The worst case of each output in pytorch" in [caption.text for caption in page.all("caption")]
+
+
 def test_bars_show_how_much_of_the_tolerance_is_used() -> None:
     held = Held("x", (2,), "feature", TOLERANCE, np.zeros(2, np.float32), np.array([0, 2.5e-4], np.float32))
     answer = Answer("m", "r", "fp32", "c", (held,))

@@ -78,7 +78,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Feature:
-    """An input or output of the model's description.
+    """An input, output or state of the model's description.
 
     `ranges` holds (lower, upper) per dimension, upper None where unlimited; `enumerated` the allowed shapes.
     """
@@ -115,6 +115,7 @@ class Program:
     version: int
     features: tuple[Feature, ...]
     results: tuple[Feature, ...]
+    states: tuple[Feature, ...]
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     ops: tuple[Op, ...]
@@ -161,6 +162,7 @@ def _programs(model: ct.models.MLModel, source: str) -> Iterator[Program]:
             version=spec.specificationVersion,
             features=tuple(map(_feature, description.input)),
             results=tuple(map(_feature, description.output)),
+            states=tuple(map(_feature, description.state)),
             inputs=inputs,
             outputs=outputs,
             ops=tuple(reader.ops),
@@ -188,11 +190,12 @@ def _dtype(name: str) -> str:
 
 def _feature(message: Any) -> Feature:
     kind = message.type.WhichOneof("Type") or ""
-    array = message.type.multiArrayType
+    array = message.type.stateType.arrayType if kind == "stateType" else message.type.multiArrayType
+    described = kind in ("multiArrayType", "stateType")
     return Feature(
         name=message.name,
         kind=kind,
-        dtype=FeatureTypes_pb2.ArrayFeatureType.ArrayDataType.Name(array.dataType) if kind == "multiArrayType" else "",
+        dtype=FeatureTypes_pb2.ArrayFeatureType.ArrayDataType.Name(array.dataType) if described else "",
         shape=tuple(array.shape),
         ranges=tuple(
             (size.lowerBound, None if size.upperBound < 0 else size.upperBound) for size in array.shapeRange.sizeRanges
