@@ -33,7 +33,15 @@ def settled_again(
     them something else than the folder has.
     """
     request = request_of(folder, manifest, _weights(manifest, checkpoint), audio)
-    subject = settle(request, chosen(request), None, lambda variant: None)
+    variant = chosen(request)
+    drawn = request.checkpoint is not None or request.weights == "synthetic" or not variant.trained
+    # Weights of another variant than the one that was looked for in the cache would be fetched.
+    if not drawn and (manifest.weights, manifest.variant) != ("published", variant.name):
+        raise UserError(
+            f"{folder / MANIFEST}: command: is of {variant.name} with published weights, and the folder of "
+            f"{manifest.variant} with {manifest.weights} ones; make the folder again"
+        )
+    subject = settle(request, variant, None, lambda variant: None)
     if subject.origin.sha256 != manifest.checkpoint_sha256:
         raise UserError(
             f"{folder}: was made of other {manifest.weights} weights than this version has (SHA-256 "
@@ -87,6 +95,8 @@ def _words(path: Path, command: str) -> tuple[str, dict[str, tuple[str, ...]]]:
             if not flag.startswith("--"):
                 raise ValueError
             given[flag] = (*given.get(flag, ()), "" if flag == _SWITCH else next(words))
+        # It is a number of hops.
+        list(map(int, given.get("--streaming", ())))
     except (ValueError, StopIteration):
         raise UserError(f"{path}: command: is no `convert recipe`; make the folder again") from None
     return name, given

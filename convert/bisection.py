@@ -180,7 +180,8 @@ class _Judge:
 def _outputs(right: Trace, other: Trace, given: Mapping[str, str]) -> dict[str, str]:
     """B's outputs by name, and A's that each is held to: as mapped, by name, by shape, by values."""
     ours, theirs = (
-        {name: Sampled.of(one.values[name]) for name in one.outputs if name in one.values} for one in (right, other)
+        {name: Sampled.of(held[name]) for name in one.outputs if name in held}
+        for one, held in ((right, right.held), (other, other.held))
     )
     sides = Dump({"": ours}, answered=True), Dump({"": theirs}, answered=True)
     matched = match(*sides, ours, theirs, given)

@@ -11,9 +11,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from convert import papers
+from convert.manifest import MANIFEST
 from convert.progress import Step
 from convert.stages import REFERENCE, File, Stage, Stages, Tracer
 from convert.targets.target import Settings
+from recipes.base.errors import UserError
 from validators.divergence import LIMITS, Divergence, diverged, grown
 from validators.results import Check
 from validators.runners.runner import Arrays, RunnerError
@@ -120,6 +122,11 @@ def _like(file: File, settings: Settings, folder: Path, stage: Stage, found: Sta
     folder.mkdir()
     product = file.target.make(replace(file.job, settings=settings, folder=folder))
     name = file.path.relative_to(found.folder).as_posix()
+    if name not in product.artifacts:
+        made = ", ".join(product.artifacts)
+        raise UserError(
+            f"{found.folder / MANIFEST}: artifacts: {name}: what is made so is {made}; make the folder again"
+        )
     own = replace(file, artifact=product.artifacts[name])
     failed = [
         case for case in stage.cases if any(one.case == case.name for one in stage.checks if one.status == "failed")

@@ -8,6 +8,7 @@ case; where another case fails, it is looked at as well.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -137,7 +138,8 @@ def _given(file: File) -> tuple[str, ...]:
 
 
 def _command(manifest: Manifest, ops: Collection[str]) -> str:
-    return " ".join([manifest.command, *(f"{FLOAT32_OP.flag} {name}" for name in ops)])
+    """Quoted anew: it is there to be typed, and a stranger's manifest may hold what a shell would run."""
+    return shlex.join([*shlex.split(manifest.command), *(word for name in ops for word in (FLOAT32_OP.flag, name))])
 
 
 @dataclass

@@ -13,7 +13,7 @@ import numpy as np
 
 from validators.clues import clues
 from validators.neighbourhood import Array, Seen, around
-from validators.partners import Partner, Value, bare, difference, pair
+from validators.partners import Partner, Value, bare, difference, pair, same_nonfinite
 from validators.sides import Sides
 from validators.traces import Op, Trace
 
@@ -70,6 +70,7 @@ class Divergence:
 
     `culprit` is the first op of B whose inputs all have a partner in A and whose output has none, and None where all
     outputs agree. `opposite` is the op of A that should have given the same, where that is known. `hints` are known
+    mistakes that would explain it, in words.
     """
 
     culprit: Op | None
@@ -122,7 +123,7 @@ def diverged(
         found,
         culprit=culprit,
         opposite=opposite,
-        hints=(*hints, *clues(a, b, opposite, culprit, sides.limit)),
+        hints=(*hints, *_left_out(sides, culprit), *clues(a, b, opposite, culprit, sides.limit)),
         ours=tuple(around(a, opposite, sides.partner_of, lambda one: one.b)) if opposite else (),
         theirs=tuple(around(b, culprit, sides.partners.get, lambda one: one.a)),
     )
@@ -163,17 +164,22 @@ def _judged(
     sides: "Sides", outputs: Mapping[str, str], agrees: Callable[[str, np.ndarray, np.ndarray], bool] | None
 ) -> list[OutputPair]:
     pairs = []
+    held_a, held_b = sides.a.held, sides.b.held
     for theirs, ours in outputs.items():
-        if ours not in sides.a.values or theirs not in sides.b.values:
+        if ours not in held_a or theirs not in held_b:
             continue
-        e, a = sides.a.values[ours], sides.b.values[theirs]
+        e, a = held_a[ours], held_b[theirs]
         error = difference(e, a) if bare(e) == bare(a) else np.inf
         if error == np.inf and bare(e) != bare(a) and e.size == a.size and e.size:
             # Another tool, another layout: the same numbers in other axes are the same answer.
             partner = pair(Value(ours, 0, e), Value(theirs, 0, a))
             error = partner.error if partner else np.inf
         elif agrees is not None and np.isfinite(error):
-            pairs.append(OutputPair(theirs, ours, error, agrees(ours, e, a.reshape(e.shape))))
+            laid = a.reshape(e.shape)
+            # What is no number in both alike is no difference.
+            both = same_nonfinite(e, laid)
+            fits = error == 0 or agrees(ours, np.where(both, e.dtype.type(0), e), np.where(both, a.dtype.type(0), laid))
+            pairs.append(OutputPair(theirs, ours, error, fits))
             continue
         pairs.append(OutputPair(theirs, ours, error, error <= sides.limit))
     if not pairs:
@@ -181,13 +187,19 @@ def _judged(
     return pairs
 
 
+def _left_out(sides: "Sides", culprit: Op) -> Iterator[str]:
+    missing = sides.left_out(culprit)
+    if missing is not None:
+        yield f"the other model has {missing.kind} {missing.name} before it, which this one has not: left out?"
+
+
 def _swapped(sides: "Sides", wrong: list[OutputPair]) -> tuple[Op | None, tuple[str, ...]] | None:
     """The op whose result goes out under another one's name, where that is all that is wrong with it."""
     for one in wrong:
         for other in wrong:
-            if one is other or sides.a.values[other.a].shape != sides.b.values[one.b].shape:
+            if one is other or sides.a.held[other.a].shape != sides.b.held[one.b].shape:
                 continue
-            if difference(sides.a.values[other.a], sides.b.values[one.b]) <= sides.limit:
+            if difference(sides.a.held[other.a], sides.b.held[one.b]) <= sides.limit:
                 told = f"the output {one.b!r} agrees with {other.a!r} of the other model: are they swapped?"
                 return sides.producers_b.get(one.b), (told,)
     return None

@@ -160,17 +160,27 @@ def pair(a: Value, b: Value, *, scaled: bool = False) -> Partner | None:
 
 
 def difference(expected: np.ndarray, actual: np.ndarray, scale: float | None = None) -> float:
-    """The greatest difference as a share of the greatest magnitude expected; infinite where a value is no number."""
+    """The greatest difference as a share of the greatest magnitude expected.
+
+    Infinite where one is no number and the other is one, or another that is none.
+    """
     e, a = _flat(expected), _flat(actual)
     if e.size != a.size or not e.size:
         return np.inf
     with np.errstate(all="ignore"):
         worst = float(np.abs(a - e).max())
+        if not np.isfinite(worst):
+            told = np.isfinite(e) & np.isfinite(a)
+            if not (told | same_nonfinite(e, a)).all():
+                return np.inf
+            return difference(e[told], a[told]) if told.any() else 0.0
         scale = float(np.abs(e).max()) if scale is None else scale
-    if not np.isfinite(worst):
-        same = bool(((e == a) | (np.isnan(e) & np.isnan(a))).all())
-        return 0.0 if same else np.inf
     return worst / scale if scale else (0.0 if worst == 0 else np.inf)
+
+
+def same_nonfinite(expected: np.ndarray, actual: np.ndarray) -> NDArray[np.bool_]:
+    """Where both are NaN, or the same infinity."""
+    return ~np.isfinite(expected) & ((expected == actual) | (np.isnan(expected) & np.isnan(actual)))
 
 
 def bare(array: np.ndarray) -> tuple[int, ...]:

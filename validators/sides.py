@@ -149,18 +149,23 @@ class Sides:
         return in_slices(self._ours[partner.a], self._theirs[name])
 
     def _moved(self, op: Op) -> Op:
-        """The op before this one, where that put right numbers in a wrong order, or did nothing at all.
+        """The op before this one, where that put right numbers in a wrong order, or did not do its part.
 
         Its result still has a partner, and what comes next is the first to have none.
         """
         opposite = self.opposite(op)
         for name in op.inputs:
             partner, before = self.partners.get(name), self.producers_b.get(name)
-            if partner is None or partner.factor != 1 or before is None or opposite is None:
+            if partner is None or partner.factor != 1 or before is None:
+                continue
+            if (other := self._standing_for_another(before, name, op)) is not None:
+                return other
+            if opposite is None:
                 continue
             kind = kind_of(before)
-            if kind in _LAYOUT and alike(opposite, op) and self._lies_otherwise(name, partner.a, opposite):
-                return before
+            if kind in _LAYOUT and alike(opposite, op):
+                for there in self._lying_otherwise(name, partner.a, opposite):
+                    return self._first_moved(before, there)
             idle = any(self.partners[one].a == partner.a for one in before.inputs if one in self.partners)
             users = self.consumers_a.get(partner.a, ())
             acts = kind == "transpose" or kind not in _LAYOUT | _COPIES
@@ -168,11 +173,92 @@ class Sides:
                 return before
         return op
 
-    def _lies_otherwise(self, name: str, partner: str, opposite: Op) -> bool:
-        """Whether the op of A takes the same numbers in the same shape, but in another order."""
+    def _standing_for_another(self, before: Op, name: str, op: Op) -> Op | None:
+        """The op that gives `name` to `op`, maybe by others that only move numbers, where A has one that B has not.
+
+        What it gives is in A, but elsewhere: what it took, what a neighbour gives, or what has no bias yet.
+        """
+        opposite, here = self.opposite(op), self.partners[name].a
+        there = opposite if opposite is not None and alike(opposite, op) else None
+        source: Op | None = before
+        while source is not None and name in self.partners and self.partners[name].factor == 1:
+            if kind_of(source) not in _LAYOUT:
+                found = self._lacks_bias(source, here, op, there) or self._stands_for_another(source, name, op, there)
+                return source if found else None
+            if source.inputs[0] not in self.producers_b:
+                return None
+            name = source.inputs[0]
+            source = self.producers_b[name]
+        return None
+
+    def _lacks_bias(self, source: Op, here: str, op: Op, there: Op | None) -> bool:
+        """Whether A adds a constant to what this op gives, which can add one, and B does not."""
+        if kind_of(source) not in ("conv", "matmul") or source.kind.lower() in ("matmul", "aten.mm.default"):
+            return False
+        bias = self._left_out(op, here)
+        if bias is None or not self._adds_constant(bias):
+            return False
+        return there is None or (alike(there, bias) and not any(one in self.b.constants for one in op.inputs))
+
+    def _stands_for_another(self, source: Op, name: str, op: Op, there: Op | None) -> bool:
+        """Whether another op of B gives the same as well, and A's that takes the same as this one has no like in B."""
+        here, size = self.partners[name].a, self.b.values[name].size
+        if not any(one.a == here for other, one in self.partners.items() if other not in source.outputs):
+            return False
+        for one in source.inputs:
+            missing = self._left_out(op, self.partners[one].a, here) if one in self.partners else None
+            if missing is None or all(self.a.values[out].size != size for out in missing.outputs):
+                continue
+            if there is None or any(copy in there.inputs for out in missing.outputs for copy in self._copies(out)):
+                return True
+        return False
+
+    def _adds_constant(self, op: Op) -> bool:
+        return kind_of(op) == "add" and any(name in self.a.constants for name in op.inputs)
+
+    def left_out(self, op: Op) -> Op | None:
+        """The op of A that stands between what this one takes and what its like takes, and that B has not."""
+        opposite = self.opposite(op)
+        if opposite is None or alike(opposite, op):
+            return None
+        fed = (self.partners[name].a for name in op.inputs if name in self.same)
+        return next(filter(None, (self._left_out(op, one) for one in fed)), None)
+
+    def _left_out(self, op: Op, name: str, here: str = "") -> Op | None:
+        """That which takes this value of A, gives another than `here`, and leads to an op like this one."""
+        held = self.a.values[here or name]
+        for user in (user for one in self._copies(name) for user in self.consumers_a.get(one, ())):
+            if kind_of(user) in _LAYOUT | _COPIES or not self._lost(user):
+                continue
+            given = [one for one in user.outputs if one in self._ours]
+            onward = (after for one in given for copy in self._copies(one) for after in self.consumers_a.get(copy, ()))
+            if (self._adds_constant(user) or any(alike(after, op) for after in onward)) and any(
+                difference(self.a.values[one], held) > self.limit for one in given
+            ):
+                return user
+        return None
+
+    def _first_moved(self, op: Op, name: str) -> Op:
+        """Of ops in a row that only move numbers, up to this one, the first that does it otherwise than A's.
+
+        `name` is the value of A that should be what this one gives.
+        """
+        while (other := self.producers_a.get(name)) is not None and kind_of(other) in _LAYOUT:
+            mine, ours = op.inputs[0], other.inputs[0]
+            before = self.producers_b.get(mine)
+            if before is None or kind_of(before) not in _LAYOUT or mine not in self.b.values or ours not in self._ours:
+                break
+            b, a = self.b.values[mine], self.a.values[ours]
+            if bare(a) != bare(b) or difference(a, b) <= self.limit:
+                break
+            op, name = before, ours
+        return op
+
+    def _lying_otherwise(self, name: str, partner: str, opposite: Op) -> list[str]:
+        """What the op of A takes of the same numbers in the same shape, but in another order."""
         b, copies = self.b.values[name], set(self._copies(partner))
-        fed = [self.a.values[one] for one in opposite.inputs if one in copies]
-        return any(bare(a) == bare(b) and difference(a, b) > self.limit for a in fed)
+        fed = ((one, self.a.values[one]) for one in opposite.inputs if one in copies)
+        return [one for one, a in fed if bare(a) == bare(b) and difference(a, b) > self.limit]
 
     def opposite(self, op: Op) -> Op | None:
         """The op of A that takes what this one takes: of its kind, or that gives what nothing in B does."""

