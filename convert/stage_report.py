@@ -17,6 +17,7 @@ from convert.stages import REFERENCE, Stage, Stages, share
 from convert.suggestion import Suggestion
 from recipes.base.shown import shown
 from validators import page
+from validators.compare import rounded_up
 from validators.divergence import Divergence, amplifiers
 from validators.markdown import escaped
 from validators.markdown import table as table_of
@@ -26,7 +27,14 @@ from validators.traces import Op
 _STYLES = {"passed": "green", "failed": "bold red", "not verified": "bold yellow"}
 
 # And whether it is of numbers.
-_COLUMNS = (("stage", False), ("worst at", False), ("max abs", True), ("allowed", True), ("status", False))
+_COLUMNS = (
+    ("stage", False),
+    ("worst at", False),
+    ("max abs", True),
+    ("atol", True),
+    ("passes at", True),
+    ("status", False),
+)
 
 
 def exit_code(found: Stages) -> int:
@@ -113,7 +121,11 @@ def _row(stage: Stage, broken: bool) -> list[Text]:
     worst = stage.worst
     figures = worst.comparison if worst else None
     words = [stage.name, worst.output if worst else ""]
-    words += [f"{figures.max_abs:.2e}", f"{figures.atol:.3g}"] if figures else ["-", "-"]
+    words += (
+        [f"{figures.max_abs:.2e}", f"{figures.atol:.3g}", f"{rounded_up(figures.passing_atol):.2e}"]
+        if figures
+        else ["-"] * 3
+    )
     status = {"passed": "agrees", "failed": "BROKEN" if broken else "off too"}.get(stage.status, "NOT VERIFIED")
     return [*(Text(shown(word)) for word in words), Text(status, _STYLES[stage.status])]
 
