@@ -19,6 +19,18 @@ Timeout = Annotated[
 RunCode = Annotated[
     bool, typer.Option("--run-code", help="Run programs that are in it, too: of folders that you trust.")
 ]
+Atol = Annotated[
+    list[str] | None, typer.Option(help="Set the absolute tolerance: X, or OUTPUT:X for one output; repeat for more.")
+]
+Rtol = Annotated[list[str] | None, typer.Option(help="Set the relative tolerance: X, or OUTPUT:X; repeat for more.")]
+Names = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="A_NAME=B_NAME",
+        help="An input or output of the first is this one of the second, where names and shapes do not tell; repeat.",
+    ),
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: every case, and each step's time.")]
 
 

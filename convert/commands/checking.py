@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from convert.errors import one_clear_error
-from convert.options import RunCode, RuntimeChoice, Timeout, Verbose
+from convert.options import Atol, Names, Rtol, RunCode, RuntimeChoice, Timeout, Verbose
 from convert.reporting import Files, HtmlFile, JsonFlag, JunitFile, MarkdownFile, gathered, print_json, report
 from recipes.base.errors import UserError
 from recipes.base.limits import time_limit
@@ -76,14 +76,7 @@ def compare(
             "reference of a made folder, else what is generated to fit.",
         ),
     ] = None,
-    names: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map",
-            metavar="A_NAME=B_NAME",
-            help="An input or output of EXPECTED is this one of GOT, where names and shapes do not tell; repeat.",
-        ),
-    ] = None,
+    names: Names = None,
     runtime: Annotated[
         RuntimeChoice | None,
         typer.Option(help="Run GOT, or the only model, in this one. Default: the first that is here."),
@@ -95,13 +88,8 @@ def compare(
             "0.0001 for fp32, atol 0.02 and rtol 0.01 for the others. Default: as the models compute, else fp32."
         ),
     ] = None,
-    atol: Annotated[
-        list[str] | None,
-        typer.Option(help="Set the absolute tolerance: X, or OUTPUT:X for one output; repeat for more."),
-    ] = None,
-    rtol: Annotated[
-        list[str] | None, typer.Option(help="Set the relative tolerance: X, or OUTPUT:X; repeat for more.")
-    ] = None,
+    atol: Atol = None,
+    rtol: Rtol = None,
     timeout: Timeout = None,
     junit: JunitFile = None,
     markdown: MarkdownFile = None,
@@ -156,22 +144,9 @@ def bisect(
             "made folder, else what is generated to fit.",
         ),
     ] = None,
-    names: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map",
-            metavar="A_NAME=B_NAME",
-            help="An input or output of A is this one of B, where names and shapes do not tell; repeat.",
-        ),
-    ] = None,
-    atol: Annotated[
-        list[str] | None,
-        typer.Option(help="Set an output's absolute tolerance: X, or OUTPUT:X for one; repeat for more. Of A and B."),
-    ] = None,
-    rtol: Annotated[
-        list[str] | None,
-        typer.Option(help="Set an output's relative tolerance: X, or OUTPUT:X; repeat for more. Of A and B."),
-    ] = None,
+    names: Names = None,
+    atol: Atol = None,
+    rtol: Rtol = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="The checkpoint that a folder was made of, where the cache does not have it.")
     ] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from convert.errors import one_clear_error
-from convert.options import Timeout, Verbose, plain, words
+from convert.options import Atol, Timeout, Verbose, plain, words
 from convert.reporting import Files, HtmlFile, JsonFlag, JunitFile, MarkdownFile, gathered, print_json, report
 from convert.targets import TARGETS, asked_for
 from recipes.base.errors import UserError
@@ -115,10 +115,7 @@ def recipe(
         bool, typer.Option("--no-lowering", help="Ship the authors' graph as it is, without the rewrites for speed.")
     ] = False,
     audio: Annotated[list[Path] | None, typer.Option(help="Also check on this sound; repeat for more.")] = None,
-    atol: Annotated[
-        list[str] | None,
-        typer.Option(help="Set the absolute tolerance: X, or OUTPUT:X for one output; repeat for more."),
-    ] = None,
+    atol: Atol = None,
     timeout: Timeout = None,
     junit: JunitFile = None,
     markdown: MarkdownFile = None,

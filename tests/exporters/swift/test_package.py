@@ -26,7 +26,7 @@ def made(tiny: Any, tiny_model: Any, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("made")
     facts = facts_of(tiny, "synthetic", "0" * 64, ("a", "b", "c", "d", "e"))
     branch = SimpleNamespace(variant=tiny, facts=facts, stem="model", size=lambda samples: samples)
-    settings = {"precision": "fp32", "seconds": None}
+    settings = TARGET.settings({"precision": "fp32"})
     job = Job(branch, lower(tiny_model, tiny), settings, folder, lambda name: nullcontext())  # type: ignore[arg-type]
     assert make(job).artifacts == {"swift": Artifact("swift", tiny.input.name, "fp32", None, settings)}
     return folder / "swift"
