@@ -45,7 +45,8 @@ def make(job: Job) -> Product:
     made = coreml.make(replace(job, folder=job.folder / NAME / RESOURCES))
     (artifact,) = made.artifacts.values()
     package.write(job.folder / NAME, branch.variant, branch.facts, artifact.size)
-    return replace(made, artifacts={NAME: replace(artifact, format=TARGET.name)})
+    # The settings are those that it has itself: the package inside has more.
+    return replace(made, artifacts={NAME: replace(artifact, format=TARGET.name, settings=dict(job.settings))})
 
 
 def check_file(path: Path, artifact: Artifact, tensor: Input, outputs: tuple[Output, ...]) -> list[Check]:
