@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from convert import models
-from convert.comparison import tolerances_for
+from convert.comparison import refuse_unknown, tolerances_for
 from convert.request import limits_given
 from convert.targets import of_artifact
 from recipes.base.errors import UserError
@@ -128,6 +128,7 @@ def _unrounded(runtimes: Iterable[Runtime]) -> Runtime | None:
 def _fed(a: Path, b: Path, on: Sequence[Path], given: Mapping[str, str]) -> tuple[Feed, tuple[str, ...]]:
     """One case, a row of it: the reference's sound of many voices where there is one."""
     ours, theirs = (models.Side(path, models.opened(path, by_chunks=True), None) for path in (a, b))
+    refuse_unknown(given, [(ours.names(), theirs.names())], ("A", "B"))
     slots, cases, _ = models.fed(ours, theirs, on, given)
     if not cases:
         raise UserError(f"{b}: takes no case of the reference; give a sound or arrays that fit with --on")

@@ -72,7 +72,7 @@ def compare(
     else:
         ours, theirs = dumps.read(expected), dumps.read(got)
         answers = [Answers(got.resolve().name, "", "fp32", ours, theirs, (Names.of_dump(ours), Names.of_dump(theirs)))]
-    _refuse_unknown(given, [one.names for one in answers])
+    refuse_unknown(given, [one.names for one in answers])
     found = [_compared(expected, one, case, given, precision or one.precision, (atol, rtol)) for one in answers]
     return Found(
         [check for one in found for check in one.checks],
@@ -81,8 +81,15 @@ def compare(
     )
 
 
-def _refuse_unknown(given: Mapping[str, str], known: Sequence[tuple[Names, Names] | None]) -> None:
-    """UserError for a --map that maps nothing of any artifact: a slip of the pen would change what is compared."""
+def refuse_unknown(
+    given: Mapping[str, str],
+    known: Sequence[tuple[Names, Names] | None],
+    called: tuple[str, str] = ("EXPECTED", "GOT"),
+) -> None:
+    """UserError for a --map that maps nothing of any artifact: a slip of the pen would change what is compared.
+
+    `called` is what the two sides are to the user.
+    """
     both = [one for one in known if one is not None]
     if len(both) < len(known):
         # What did not open may have it.
@@ -93,10 +100,10 @@ def _refuse_unknown(given: Mapping[str, str], known: Sequence[tuple[Names, Names
             for ours, theirs in both
         ):
             continue
-        for side, which, wanted in ((0, "EXPECTED", name), (1, "GOT", other)):
+        for side, wanted in enumerate((name, other)):
             has = sorted(frozenset().union(*(one[side].inputs | one[side].outputs for one in both)))
             if wanted not in has:
-                raise UserError(f"--map {name}={other}: {which} has no {wanted!r}; it has {_some(has)}")
+                raise UserError(f"--map {name}={other}: {called[side]} has no {wanted!r}; it has {_some(has)}")
         raise UserError(f"--map {name}={other}: one is an input and the other an output; map inputs to inputs")
 
 

@@ -3,7 +3,7 @@
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -15,8 +15,12 @@ from recipes.base.limits import time_limit
 from recipes.base.shown import shown
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from convert.bisection import Bisection
     from convert.comparison import Found
+    from convert.progress import Step
+    from convert.stages import Stages
     from validators.page import Evidence
 
 
@@ -169,10 +173,6 @@ def bisect(
     Rounding is told from faults.
     """
     with one_clear_error(), time_limit(timeout):
-        from rich.console import Console, Group
-
-        from convert.progress import interrupts_kept, steps
-
         of_two = {"--map": names, "--atol": atol, "--rtol": rtol}
         wrong = [flag for flag, given in of_two.items() if given] if b is None else ["--run-code"] * run_code
         if wrong:
@@ -186,37 +186,26 @@ def bisect(
 
         given = [path for path in (a, b) if path is not None]
         files.check(*given, on, checkpoint if checkpoint is None or not checkpoint.is_dir() else None, *homes(*given))
+        from rich.console import Console
+
+        from convert.progress import interrupts_kept, steps
+
         with interrupts_kept(steps(verbose)) as step:
             if b is None:
-                from convert import stage_report
-                from convert.broken import breaks
                 from convert.stages import stages
 
                 whole = stages(a, step, checkpoint=checkpoint, on=on, run_code=run_code)
-                broken = breaks(whole, step)
-                advice = None
-                if suggest:
-                    from convert.suggestion import suggestions
-
-                    advice = suggestions(whole, broken, step)
-                files.write(
-                    [],
-                    lambda: stage_report.evidence(whole, broken, advice),
-                    page_of_ci=lambda: stage_report.as_markdown(whole, broken, advice),
-                )
-                code, told = stage_report.exit_code(whole), stage_report.as_json(whole, broken, advice)
-                seen = stage_report.text(whole, broken, advice)
+                code, told, seen = _of_folder(whole, step, files, suggest)
             else:
                 from convert import bisection
 
                 found = bisection.bisect(
                     a, b, on=[on] if on else [], names=names or (), atol=atol or (), rtol=rtol or ()
                 )
-                files.write([], lambda: _bisected(found), page_of_ci=lambda: bisection.as_markdown(found))
-                for note in found.notes:
-                    sys.stderr.write(f"note: {shown(note)}\n")
-                code, told, seen = found.exit_code, found.as_json(), bisection.text(found, verbose)
+                code, told, seen = _of_two(found, files, verbose)
                 if suggest:
+                    from rich.console import Group
+
                     from convert.stage_report import advised
                     from convert.suggestion import for_package
 
@@ -227,6 +216,38 @@ def bisect(
         else:
             Console().print(seen)
     raise typer.Exit(code)
+
+
+# What a bisection leaves: the exit code, what --json says, and what people see.
+_Left: TypeAlias = "tuple[int, dict[str, Any], RenderableType]"
+
+
+def _of_folder(whole: "Stages", step: "Step", files: Files, suggest: bool) -> _Left:
+    from convert import stage_report
+    from convert.broken import breaks
+
+    broken = breaks(whole, step)
+    advice = None
+    if suggest:
+        from convert.suggestion import suggestions
+
+        advice = suggestions(whole, broken, step)
+    files.write(
+        [],
+        lambda: stage_report.evidence(whole, broken, advice),
+        page_of_ci=lambda: stage_report.as_markdown(whole, broken, advice),
+    )
+    found = whole, broken, advice
+    return stage_report.exit_code(whole), stage_report.as_json(*found), stage_report.text(*found)
+
+
+def _of_two(found: "Bisection", files: Files, verbose: bool) -> _Left:
+    from convert import bisection
+
+    files.write([], lambda: _bisected(found), page_of_ci=lambda: bisection.as_markdown(found))
+    for note in found.notes:
+        sys.stderr.write(f"note: {shown(note)}\n")
+    return found.exit_code, found.as_json(), bisection.text(found, verbose)
 
 
 def _bisected(found: "Bisection") -> "Evidence":

@@ -140,6 +140,12 @@ def test_what_cannot_be_run_is_one_clear_error(
     assert said.is_one_clear_error(told), said
 
 
+def test_a_name_that_maps_nothing_is_one_clear_error(bisect: Callable[..., Said]) -> None:
+    assert bisect("net.onnx", "faulty.onnx", "--map", "nosuch=thing").is_one_clear_error(
+        "--map nosuch=thing: A has no 'nosuch'; it has "
+    )
+
+
 def test_pann_in_float16_does_not_diverge_from_itself_in_float32(made_pann: Any, convert: Callable[..., Said]) -> None:
     said = convert("bisect", made_pann.onnx, made_pann.mlpackage, "--json")
     assert said.exit_code == 0
