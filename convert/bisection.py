@@ -18,7 +18,7 @@ from convert.request import limits_given
 from convert.targets import of_artifact
 from recipes.base.errors import UserError
 from recipes.base.shown import shown
-from recipes.base.spec import Tolerance
+from recipes.base.tensor import Tolerance
 from validators.compare import Sampled, within
 from validators.divergence import LIMITS, Array, Divergence, Growth, Seen, amplifiers, diverged, grown
 from validators.dumps import Dump

@@ -6,7 +6,7 @@ from pathlib import PurePath
 from convert.manifest import Artifact, Manifest
 from convert.targets import named
 from recipes.base.shown import shown
-from recipes.base.spec import Stream
+from recipes.base.tensor import Stream
 
 _WEIGHTS = {
     "published": "the published weights",

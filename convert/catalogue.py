@@ -15,7 +15,8 @@ from convert.targets import TARGETS
 from recipes.base import cost
 from recipes.base.config import BY_NAME
 from recipes.base.download import cached
-from recipes.base.spec import Input, LogMelVariant, Output, Variant
+from recipes.base.spec import LogMelVariant, Variant
+from recipes.base.tensor import Input, Output
 
 FORMATS = tuple(target.name for target in TARGETS)
 

@@ -9,7 +9,7 @@ from convert.manifest import MANIFEST
 from convert.models import Answers, Names, made
 from convert.request import limits_given
 from recipes.base.errors import UserError
-from recipes.base.spec import Precision, Tolerance
+from recipes.base.tensor import Precision, Tolerance
 from validators import dumps
 from validators.compare import compare_outputs
 from validators.dumps import Dump, Tensor, Tensors

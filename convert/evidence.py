@@ -17,7 +17,7 @@ from convert.targets.target import Target
 from recipes.base import labels
 from recipes.base.errors import UserError
 from recipes.base.quiet import quiet
-from recipes.base.spec import Input, Output, Precision
+from recipes.base.tensor import Input, Output, Precision
 from recipes.base.worker import Worker, WorkerError
 from validators import reference
 from validators.compare import Sampled

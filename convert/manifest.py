@@ -11,8 +11,10 @@ from pydantic.dataclasses import dataclass
 from convert import targets
 from recipes.base import files, plain_json
 from recipes.base.errors import UserError
+from recipes.base.fields import STRICT
 from recipes.base.recipe import digest_of_numbers
-from recipes.base.spec import STRICT, Input, Output, Precision, Weights
+from recipes.base.spec import Weights
+from recipes.base.tensor import Input, Output, Precision
 
 MANIFEST = "manifest.json"
 SCHEMA: Literal["soundport.manifest/3"] = "soundport.manifest/3"

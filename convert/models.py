@@ -11,7 +11,7 @@ from convert.manifest import MANIFEST, Artifact, Manifest
 from convert.targets import TARGETS, choose_runtime
 from recipes.base import audio
 from recipes.base.errors import UserError
-from recipes.base.spec import Input, Precision
+from recipes.base.tensor import Input, Precision
 from validators import dumps, feeds, reference
 from validators.compare import Sampled
 from validators.dumps import Dump, numpy_file

@@ -21,7 +21,7 @@ from convert.subject import Subject
 from recipes.base.facts import licence
 from recipes.base.labels import Label
 from recipes.base.recipe import HostFrontEnd
-from recipes.base.spec import Stream
+from recipes.base.tensor import Stream
 from validators import report
 from validators.results import Check, exit_code
 

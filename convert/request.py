@@ -11,7 +11,8 @@ from typing import Literal
 from convert.targets import asked_for, options
 from convert.targets.target import Settings, Target
 from recipes.base.errors import UserError
-from recipes.base.spec import Output, Tolerance, Variant
+from recipes.base.spec import Variant
+from recipes.base.tensor import Output, Tolerance
 
 
 @dataclass(frozen=True)

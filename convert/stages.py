@@ -26,7 +26,7 @@ from convert.targets import named
 from convert.targets.target import Job, Target
 from convert.verify import check_artifact, check_in, checksums
 from recipes.base.errors import UserError
-from recipes.base.spec import Input, Output
+from recipes.base.tensor import Input, Output
 from recipes.base.threads import one_thread
 from recipes.base.worker import Worker
 from validators import reference

@@ -12,7 +12,7 @@ from convert.targets import named
 from convert.targets.target import Target
 from recipes.base import files
 from recipes.base.errors import UserError
-from recipes.base.spec import Input, Output
+from recipes.base.tensor import Input, Output
 from recipes.base.worker import Worker, WorkerError
 from validators import reference
 from validators.results import Check

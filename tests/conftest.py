@@ -299,7 +299,8 @@ def tiny(pann: Any) -> Any:
     """A variant that is fed four axes and gives four, for a network that takes a second to export."""
     from dataclasses import replace
 
-    from recipes.base.spec import CoreML, Input
+    from recipes.base.spec import CoreML
+    from recipes.base.tensor import Input
 
     clip, _, frames, *_ = pann.outputs
     return replace(

@@ -12,7 +12,8 @@ from exporters.onnx.metadata import describe
 from exporters.web import folder as page
 from recipes.base.config import find
 from recipes.base.facts import facts_of
-from recipes.base.spec import CoreML, Input, Preparation, Variant
+from recipes.base.spec import CoreML, Preparation, Variant
+from recipes.base.tensor import Input
 
 RATE, HOP, BANDS = 32000, 320, 8
 # A name that would be a picture, and run a script, where it is taken for HTML.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from recipes.base import files, plain_json
 from recipes.base.errors import UserError
-from recipes.base.spec import Input, Output
+from recipes.base.tensor import Input, Output
 
 FILE = "model.json"
 _MOST_BYTES = 2**24

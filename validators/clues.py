@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from recipes.base.spec import Tolerance
+from recipes.base.tensor import Tolerance
 from validators.compare import Sampled, shifted, within
 from validators.layout import Pair, explained
 from validators.traces import Op, Trace

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.base.spec import SCORES, Tolerance
+from recipes.base.tensor import SCORES, Tolerance
 from validators.results import Check, Comparison, Kind, Status
 
 TOP_K = 5
@@ -112,7 +112,7 @@ def _name_faults(name: str, known: set[str], wanted: Mapping[str, object], got: 
 
 
 class Named(Protocol):
-    """An output as far as axes go: `recipes.base.spec.Output`, or its line in a reference."""
+    """An output as far as axes go: `recipes.base.tensor.Output`, or its line in a reference."""
 
     @property
     def name(self) -> str: ...

@@ -8,7 +8,7 @@ from typing import Any
 from recipes.base.errors import UserError
 from recipes.base.facts import COREML_PREFIX, from_strings, scores_faults
 from recipes.base.quiet import quiet
-from recipes.base.spec import Input, Output, Precision, Stream
+from recipes.base.tensor import Input, Output, Precision, Stream
 from validators.results import Check, judged
 
 with quiet("coremltools"):

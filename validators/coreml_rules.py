@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from recipes.base.quiet import quiet
-from recipes.base.spec import Precision
+from recipes.base.tensor import Precision
 from validators.results import Check
 
 with quiet("coremltools"):

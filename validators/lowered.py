@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.base.spec import Output, Tolerance
+from recipes.base.tensor import Output, Tolerance
 from validators.compare import Sampled, compare_outputs
 from validators.results import Check
 from validators.runners.runner import Arrays

@@ -13,7 +13,7 @@ import onnx
 
 from recipes.base import files
 from recipes.base.errors import UserError
-from recipes.base.spec import Input, Output
+from recipes.base.tensor import Input, Output
 from validators.compare import axis_faults
 from validators.dumps import numpy_file
 from validators.onnx_file import check_onnx_file

@@ -8,7 +8,7 @@ import onnx
 
 from recipes.base.errors import UserError
 from recipes.base.facts import from_strings, scores_faults
-from recipes.base.spec import Input, Output
+from recipes.base.tensor import Input, Output
 from validators.onnx_tensors import content, reads_other_files
 from validators.results import Check, judged
 

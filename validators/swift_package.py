@@ -11,7 +11,7 @@ from shutil import which
 from recipes.base.errors import UserError
 from recipes.base.facts import COREML_PREFIX
 from recipes.base.quiet import quiet
-from recipes.base.spec import Input, Output, Precision
+from recipes.base.tensor import Input, Output, Precision
 from validators import about
 from validators.coreml_file import check_coreml_file
 from validators.coreml_rules import check_coreml_rules

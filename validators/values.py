@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from recipes.base.errors import UserError
-from recipes.base.spec import Input, Output, Precision
+from recipes.base.tensor import Input, Output, Precision
 from validators.compare import Sampled, compare_outputs
 from validators.results import Check
 from validators.runners.runner import Runner, RunnerError, run_batch

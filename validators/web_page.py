@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 
 from recipes.base.errors import UserError
-from recipes.base.spec import Input, Output
+from recipes.base.tensor import Input, Output
 from validators import about
 from validators.known import foreign_faults
 from validators.onnx_file import check_onnx_file

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from recipes.base.spec import Output, Stream
+from recipes.base.tensor import Output, Stream
 from validators.results import Check
 from validators.runners.runner import Arrays, Runner
 from validators.values import Case, check_values

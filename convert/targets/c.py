@@ -14,7 +14,8 @@ from validators.runners.runtime import Runtime, needs_compiler, needs_node, need
 
 if TYPE_CHECKING:
     from convert.manifest import Artifact, Manifest
-    from recipes.base.spec import Input, Output, Variant
+    from recipes.base.spec import Variant
+    from recipes.base.tensor import Input, Output
     from validators.results import Check
 
 NAME = "c"

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from convert.manifest import Artifact, Manifest
-    from recipes.base.spec import Input, Output, Precision, Variant
+    from recipes.base.spec import Variant
+    from recipes.base.tensor import Input, Output, Precision
     from validators.coreml.hazards import Hazard
     from validators.coreml.rules import Breach
     from validators.results import Check

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from convert.manifest import Artifact, Manifest
     from convert.subject import Branch
-    from recipes.base.spec import Input, Output, Variant
+    from recipes.base.spec import Variant
+    from recipes.base.tensor import Input, Output
     from validators.results import Check
     from validators.runners.runner import Runner
     from validators.values import Case

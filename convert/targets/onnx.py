@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from convert.manifest import Artifact
     from convert.subject import Branch
-    from recipes.base.spec import Input, Output
+    from recipes.base.tensor import Input, Output
     from validators.results import Check
 
 _SAMPLE = """## `{file}` in Python, ONNX Runtime

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from convert.progress import Step
     from convert.subject import Branch
     from exporters.lowering.shipped import Shipped
-    from recipes.base.spec import Input, Output, Variant
+    from recipes.base.spec import Variant
+    from recipes.base.tensor import Input, Output
     from validators.coreml.hazards import Hazard
     from validators.coreml.rules import Breach
     from validators.results import Check

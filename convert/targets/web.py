@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from convert.manifest import Artifact, Manifest
-    from recipes.base.spec import Input, Output
+    from recipes.base.tensor import Input, Output
     from validators.results import Check
     from validators.runners.runner import Runner
 

@@ -17,7 +17,7 @@ from exporters.c.operators import OPERATORS
 from exporters.c.program import Integers, Lazy, Program, Shape, UnsupportedError, View
 from exporters.c.sizes import Size, Sizes
 from exporters.c.translation import Translation
-from recipes.base.spec import NAME
+from recipes.base.fields import NAME
 
 # As the source calls it.
 _LENGTH = "size.length"

@@ -15,7 +15,8 @@ from exporters.coreml.validation import validated_once
 from exporters.lowering.fixed import at_length
 from exporters.lowering.shipped import Shipped
 from recipes.base.quiet import quiet
-from recipes.base.spec import Input, Precision, Variant
+from recipes.base.spec import Variant
+from recipes.base.tensor import Input, Precision
 
 DEPLOYMENT_TARGET = ct.target.iOS16
 # The first with states of its own.

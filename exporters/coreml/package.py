@@ -9,7 +9,8 @@ from coremltools.proto import Model_pb2
 
 from recipes.base.facts import COREML_PREFIX, Facts, summary
 from recipes.base.quiet import quiet
-from recipes.base.spec import Precision, Variant
+from recipes.base.spec import Variant
+from recipes.base.tensor import Precision
 
 _DATE = "com.github.apple.coremltools.conversion_date"
 

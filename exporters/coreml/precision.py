@@ -15,7 +15,7 @@ import coremltools as ct
 from coremltools.converters.mil.mil import Block, Operation, Var
 
 from recipes.base.errors import UserError
-from recipes.base.spec import Precision
+from recipes.base.tensor import Precision
 
 _WEIGHTED = {"conv", "linear", "matmul"}
 # What coremltools adds to the name of an operation that it makes float16.

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from exporters.lowering.shipped import Shipped
-from recipes.base.spec import Stream, Variant
+from recipes.base.spec import Variant
+from recipes.base.tensor import Stream
 
 # One more than float16's bits behind the first: what it leaves is half of the last at most, and becomes as great.
 _STEP = 2048.0

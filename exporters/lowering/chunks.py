@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from exporters.lowering.shipped import Shipped
-from recipes.base.spec import Stream, Variant
+from recipes.base.spec import Variant
+from recipes.base.tensor import Stream
 
 
 class Chunked(Shipped):

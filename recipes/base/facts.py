@@ -9,7 +9,8 @@ from typing import cast, get_args
 
 from recipes.base import plain_json
 from recipes.base.errors import UserError
-from recipes.base.spec import MOST_RATE, SCORES, Variant, Weights
+from recipes.base.spec import MOST_RATE, Variant, Weights
+from recipes.base.tensor import SCORES
 
 # Own keys of a Core ML package stand under this prefix.
 COREML_PREFIX = "org.soundport."

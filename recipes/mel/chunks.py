@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from recipes.base.errors import UserError
-from recipes.base.spec import Input, Stream
+from recipes.base.tensor import Input, Stream
 from recipes.mel import constants
 from recipes.mel.spec import Variant
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recipes.base import config, spectral
-from recipes.base.spec import Stream
 from recipes.base.streaming import LEVELS
+from recipes.base.tensor import Stream
 from recipes.mel import constants
 from recipes.mel.spec import Numbers, Variant
 

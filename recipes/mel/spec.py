@@ -9,7 +9,9 @@ from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from recipes.base import spec
-from recipes.base.spec import MelNorm, MelScale, NotNegative, Output, Positive, Precision, Tolerance, Window
+from recipes.base.fields import NotNegative, Positive
+from recipes.base.spec import MelNorm, MelScale, Window
+from recipes.base.tensor import Output, Precision, Tolerance
 
 Log = Literal["none", "ln", "log10", "db"]
 
@@ -151,7 +153,7 @@ class Variant(spec.Variant):
     """`tolerances` are those of the output by `log`, for a `scale` of 1.
 
     Without a log their atol is a part of what a sine of full scale gives: sums in float32 round by the loudest that is
-    in them. `streaming` is that of chunks against the whole (`recipes.base.spec.Stream`).
+    in them. `streaming` is that of chunks against the whole (`recipes.base.tensor.Stream`).
     """
 
     trained: ClassVar[bool] = False

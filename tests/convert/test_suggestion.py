@@ -20,7 +20,7 @@ from convert.targets import named
 from convert.targets.target import Job
 from exporters.lowering import shipped
 from recipes.base.facts import facts_of
-from recipes.base.spec import Tolerance
+from recipes.base.tensor import Tolerance
 from validators.coreml import CoreMLModel
 from validators.coreml.halving import Halving
 from validators.runners.pytorch import answers

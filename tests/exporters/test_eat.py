@@ -19,7 +19,8 @@ from exporters.onnx.export import export
 from exporters.onnx.simplify import simplify
 from recipes.base.facts import facts_of
 from recipes.base.recipe import faithful_model, load
-from recipes.base.spec import Precision, Variant
+from recipes.base.spec import Variant
+from recipes.base.tensor import Precision
 from validators.runners import coreml, onnxruntime, tract
 from validators.runners.runner import Runner, run_batch
 

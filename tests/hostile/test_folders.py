@@ -14,7 +14,7 @@ from recipes.base import facts, files, labels, plain_json
 from recipes.base.errors import UserError
 from recipes.base.facts import Facts, from_strings, scores_faults
 from recipes.base.shown import shown
-from recipes.base.spec import Input
+from recipes.base.tensor import Input
 from validators.coreml.contents import check_contents
 from validators.coreml.errors import PackageError
 from validators.reference import wav

@@ -29,7 +29,7 @@ from recipes.base import checkpoint, decoding, labels, limits, plain_yaml
 from recipes.base.errors import UserError
 from recipes.base.facts import from_strings
 from recipes.base.shown import shown
-from recipes.base.spec import Input, Output, Tolerance
+from recipes.base.tensor import Input, Output, Tolerance
 from recipes.base.worker import Worker, WorkerError
 from tests.hostile.models import model_of_sound
 from tests.hostile.pickles import legacy, state, tensor

@@ -14,7 +14,7 @@ from convert.manifest import Artifact
 from convert.targets import named
 from convert.verify import check_in
 from recipes.base import limits
-from recipes.base.spec import Input, Output, Tolerance
+from recipes.base.tensor import Input, Output, Tolerance
 from recipes.base.worker import Worker
 from tests.hostile.models import FACTS
 from validators.results import Check, exit_code

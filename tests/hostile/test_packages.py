@@ -19,7 +19,7 @@ from convert.targets import named
 from convert.verify import check_artifact
 from recipes.base import limits
 from recipes.base.errors import UserError
-from recipes.base.spec import Input, Output, Tolerance
+from recipes.base.tensor import Input, Output, Tolerance
 from validators.results import Check, exit_code
 from validators.runners.runner import RunnerError
 from validators.values import Case

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipes.base.spec import Output, Tolerance
+from recipes.base.tensor import Output, Tolerance
 from validators.compare import Sampled, compare, compare_outputs, rounded_up
 from validators.results import Check
 

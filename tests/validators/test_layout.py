@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recipes.base.spec import Tolerance
+from recipes.base.tensor import Tolerance
 from validators.compare import Sampled
 from validators.layout import NCHW, NHWC, Pair, explained, undone
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recipes.base.spec import Output, Tolerance
+from recipes.base.tensor import Output, Tolerance
 from validators.lowered import RUNTIME, check_float32, check_float64, in_float64
 from validators.results import Check, exit_code
 from validators.values import Case

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
-from recipes.base.spec import Tolerance
+from recipes.base.tensor import Tolerance
 from validators.compare import Sampled, compare
 from validators.markdown import escaped, write
 from validators.results import Check

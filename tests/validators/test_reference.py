@@ -14,7 +14,7 @@ import soundfile
 from recipes.base.config import find
 from recipes.base.errors import UserError
 from recipes.base.sound import rich
-from recipes.base.spec import Input
+from recipes.base.tensor import Input
 from validators import reference
 from validators.compare import compare_outputs
 from validators.reference import SoundCase, encode, wav

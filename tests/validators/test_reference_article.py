@@ -11,7 +11,7 @@ from recipes.base import audio
 from recipes.base.config import find
 from recipes.base.errors import UserError
 from recipes.base.recipe import faithful_model, load
-from recipes.base.spec import Tolerance
+from recipes.base.tensor import Tolerance
 from validators.compare import Sampled, compare
 from validators.reference import article
 from validators.runners.pytorch import answers

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 from convert.targets import choose_runtime
 from recipes.base.errors import UserError
-from recipes.base.spec import Output, Tolerance
+from recipes.base.tensor import Output, Tolerance
 from validators import reference
 from validators.compare import Sampled
 from validators.results import Check, exit_code

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recipes.base import config
-from recipes.base.spec import Stream
+from recipes.base.tensor import Stream
 from recipes.mel.chunks import fed_chunks
 from recipes.mel.spec import Variant
 from validators.runners.runner import Arrays, Runner

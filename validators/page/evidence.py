@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from recipes.base.spec import Tolerance
+    from recipes.base.tensor import Tolerance
     from validators.coreml.hazards import Hazard
     from validators.coreml.rules import Breach
     from validators.divergence import Divergence, Growth
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Held:
-    """One output as it should be and as it is, of one shape; `kind` is `recipes.base.spec.Kind`.
+    """One output as it should be and as it is, of one shape; `kind` is `recipes.base.tensor.Kind`.
 
     What is not known of `expected` is NaN: references keep a part alone of what is long. `axes` holds a name per axis
-    that may change, as `recipes.base.spec.Output`.
+    that may change, as `recipes.base.tensor.Output`.
     """
 
     name: str

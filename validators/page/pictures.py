@@ -8,7 +8,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from recipes.base.shown import shown
-from recipes.base.spec import SCORES
+from recipes.base.tensor import SCORES
 from validators.page import charts
 from validators.page.charts import Across
 from validators.page.evidence import Answer, Held

@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recipes.base.spec import NAME, STRICT, Kind, Name, Weights
+from recipes.base.fields import NAME, STRICT, Name
+from recipes.base.spec import Weights
+from recipes.base.tensor import Kind
 
 SCHEMA = "soundport.reference/1"
 FILE = "reference.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.base.spec import Input
+from recipes.base.tensor import Input
 from recipes.base.worker import Worker, WorkerDiedError, WorkerError
 from validators.runners.runner import Arrays, Port, Runner, RunnerError
 from validators.runners.streamed import of_sounds

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from recipes.base.spec import Input
+    from recipes.base.tensor import Input
     from recipes.base.worker import Worker
     from validators.runners.runner import Runner
     from validators.traces import Trace

@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 
 import numpy as np
 
-from recipes.base.spec import Input
 from recipes.base.streaming import Run, Stream, remembering
+from recipes.base.tensor import Input
 from validators.runners.runner import Arrays, Runner, RunnerError
 
 

@@ -14,7 +14,7 @@ from exporters.coreml.package import save
 from exporters.lowering import lowered, shipped
 from exporters.lowering.shipped import Shipped
 from recipes.base.facts import facts_of
-from recipes.base.spec import Input
+from recipes.base.tensor import Input
 from validators.coreml import CoreMLModel
 
 SAMPLES = 640

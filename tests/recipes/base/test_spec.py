@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from recipes.base.config import find
 from recipes.base.errors import UserError
 from recipes.base.renamed import renamed
-from recipes.base.spec import Input, Preparation
+from recipes.base.spec import Preparation
+from recipes.base.tensor import Input
 
 MN = find("mn04_as")
 

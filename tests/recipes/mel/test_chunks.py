@@ -11,8 +11,8 @@ from exporters.lowering import lowered, shipped
 from recipes.base import sound
 from recipes.base.errors import UserError
 from recipes.base.recipe import load
-from recipes.base.spec import Stream as Numbers
 from recipes.base.streaming import Stream
+from recipes.base.tensor import Stream as Numbers
 from recipes.mel.model import Model
 from recipes.mel.spec import Variant
 from tests.recipes.mel.test_model import EVERY

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from recipes.base.spec import Tolerance
+from recipes.base.tensor import Tolerance
 from validators.compare import Sampled, compare
 from validators.coreml.hazards import Hazard
 from validators.coreml.rules import Breach

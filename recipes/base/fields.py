@@ -1,0 +1,22 @@
+"""What fields of a specification may hold, read strictly: nothing is taken for what it is not."""
+
+from math import isfinite
+from typing import Annotated
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+STRICT = ConfigDict(extra="forbid", strict=True)
+
+
+def finite(value: float) -> float:
+    if not isfinite(value):
+        raise ValueError("must be finite")
+    return value
+
+
+Positive = Annotated[float, Field(gt=0), AfterValidator(finite)]
+NotNegative = Annotated[float, Field(ge=0), AfterValidator(finite)]
+# What ONNX, Core ML and Python all take.
+NAME = r"[A-Za-z_][A-Za-z0-9_]*"
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
+Axes = tuple[Name | Annotated[int, Field(gt=0)], ...]
