@@ -14,8 +14,9 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from recipes.base import plain_yaml, spec
+from recipes.base import plain_yaml
 from recipes.base.errors import UserError
+from recipes.base.fields import STRICT
 from recipes.eat.spec import DATASETS, Sizes
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -39,7 +40,7 @@ _SAID_BY_LENGTH = {
 _OWN_NAME = "a set of one's own needs a name of its own"
 
 
-@dataclass(frozen=True, kw_only=True, config=spec.STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Arguments(Sizes):
     """`dataset` as the run called it: one of DATASETS, or one of the user's own, where `multilabel` counts."""
 

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recipes.base import spec
+from recipes.base.fields import STRICT
 from recipes.base.spec import LabelSet
 
 # The memory that attention takes grows with the square of the positions; the longest known has 217.
@@ -24,7 +25,7 @@ LAST_FACTORS = (2, 2)
 START_REACH = 3
 
 
-@dataclass(frozen=True, config=spec.STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Dataset:
     """One that the trainer knows: its table of labels, how many there are, and whether several may be true at once."""
 
@@ -46,7 +47,7 @@ DATASETS = {
 }
 
 
-@dataclass(frozen=True, config=spec.STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Sizes:
     """By the names that they have in `args.yml`.
 
@@ -108,7 +109,7 @@ def _shrunk(length: int, factor: int) -> int:
     return (convolved - 1) // factor + 1
 
 
-@dataclass(frozen=True, kw_only=True, config=spec.STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Variant(spec.Variant):
     sizes: Sizes
 

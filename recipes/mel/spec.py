@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from recipes.base import spec
-from recipes.base.fields import NotNegative, Positive
+from recipes.base.fields import STRICT, NotNegative, Positive, finite
 from recipes.base.spec import MelNorm, MelScale, Window
 from recipes.base.tensor import Output, Precision, Tolerance
 
@@ -25,7 +25,7 @@ _LARGEST = 2.0**127
 _ONLY_WITH_A_LOG = ("amin", "added", "top_db")
 
 
-@dataclass(frozen=True, kw_only=True, config=spec.STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Numbers:
     """Of sound to frames, frames to bands, and bands to the output; lengths in samples, frequencies in Hz.
 
@@ -66,7 +66,7 @@ class Numbers:
     added: NotNegative = 0
     ref: Positive | Literal["max"] = 1
     top_db: Positive | None = None
-    mean: Annotated[float, AfterValidator(spec.finite)] = 0
+    mean: Annotated[float, AfterValidator(finite)] = 0
     scale: Positive = 1
 
     def __post_init__(self) -> None:
@@ -148,7 +148,7 @@ class Numbers:
         return sample_rate / 2 if self.fmax is None else self.fmax
 
 
-@dataclass(frozen=True, kw_only=True, config=spec.STRICT)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Variant(spec.Variant):
     """`tolerances` are those of the output by `log`, for a `scale` of 1.
 
