@@ -79,9 +79,16 @@ def compare(
     found = [_compared(expected, one, case, given, precision or one.precision, (atol, rtol)) for one in answers]
     return Found(
         [check for one in found for check in one.checks],
-        list(dict.fromkeys(note for one in found for note in one.notes)),
+        [*_variants(expected, got), *dict.fromkeys(note for one in found for note in one.notes)],
         [answer for one in found for answer in one.held],
     )
+
+
+def _variants(expected: Path, got: Path) -> Iterator[str]:
+    """That two made folders are of two models, which explains all that follows."""
+    ours, theirs = (found and found[1].variant for found in map(made, (expected, got)))
+    if ours and theirs and ours != theirs:
+        yield f"EXPECTED is of {ours}, and GOT of {theirs}: two models, which do not give the same"
 
 
 def refuse_unknown(

@@ -84,7 +84,7 @@ def check_in(
     if target.code and not all(check.status == "passed" for check in checks):
         refused = "it is a program, and not known to be made here: it is not run"
     elif target.code and not run_code:
-        refused = "it is a program; --run-code runs it, for folders that you trust"
+        refused = "it is a program; `convert check --run-code FOLDER` runs it, for folders that you trust"
     for runtime in target.runtimes_of(path.name):
         unseen = Check(path.name, runtime.name, artifact.precision, "", "", "values", "not verified")
         if reason := refused or runtime.absent():

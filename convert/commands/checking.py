@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from convert.errors import one_clear_error
-from convert.options import Atol, Names, Rtol, RunCode, RuntimeChoice, Timeout, Verbose
+from convert.options import RUNTIME, RUNTIMES, Atol, Names, Rtol, RunCode, RuntimeChoice, Timeout, Verbose, one_of
 from convert.reporting import Files, HtmlFile, JsonFlag, JunitFile, MarkdownFile, gathered, print_json, report
 from recipes.base.errors import UserError
 from recipes.base.limits import time_limit
@@ -83,13 +83,16 @@ def compare(
     names: Names = None,
     runtime: Annotated[
         RuntimeChoice | None,
-        typer.Option(help="Run GOT, or the only model, in this one. Default: the first that is here."),
+        typer.Option(**RUNTIME, help=f"Run GOT, or the only model, in this one. {RUNTIMES}"),
     ] = None,
     precision: Annotated[
         PrecisionChoice | None,
         typer.Option(
+            metavar="fp32|mixed|fp16",
+            parser=one_of(PrecisionChoice),
             help="Whose tolerances: the manifest's where EXPECTED lies in a made folder, else none for integers, "
-            "atol 0.0001 and rtol 0.0001 for fp32, atol 0.02 and rtol 0.01 for the others. Default: as the models compute, else fp32."
+            "atol 0.0001 and rtol 0.0001 for fp32, atol 0.02 and rtol 0.01 for the others. Default: as the models "
+            "compute, else fp32.",
         ),
     ] = None,
     atol: Atol = None,
