@@ -164,9 +164,10 @@ class _Judge:
     def __init__(self, path: Path, right: Trace, half: bool, atol: Sequence[str], rtol: Sequence[str]) -> None:
         self.right = right
         self.limit = LIMITS["float16" if half else "float32"]
-        self.tolerances, self.origin = tolerances_for(path, right.outputs, "mixed" if half else "fp32")
+        types = {name: right.held[name].dtype for name in right.outputs if name in right.held}
+        self.tolerances, self.origin = tolerances_for(path, types, "mixed" if half else "fp32")
         for flag, limits in (("atol", atol), ("rtol", rtol)):
-            for name, limit in limits_given(f"--{flag}", limits, right.outputs).items():
+            for name, limit in limits_given(f"--{flag}", limits, list(types)).items():
                 self.tolerances[name] = Tolerance(**{**asdict(self.tolerances[name]), flag: limit})
         if atol or rtol:
             self.origin += ", but for --atol and --rtol"

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+
 from convert import models
 from convert.manifest import MANIFEST
 from convert.models import Answers, Names, made
@@ -26,6 +28,7 @@ DEFAULTS: dict[Precision, Tolerance] = {
     "mixed": _FLOAT16,
     "fp16": _FLOAT16,
 }
+_SAME = Tolerance(atol=0, rtol=0, reason="one index or label is not nearly another")
 _MANY = 8
 
 
@@ -119,8 +122,9 @@ def _compared(
     ours, theirs = answers.expected, answers.got
     # What no side could answer is told already.
     chosen = cases(ours, theirs, case) if ours.cases and theirs.cases else []
-    names = list(dict.fromkeys(name for _, tensors, _ in chosen for name in tensors or ()))
-    tolerances, origin = tolerances_for(expected, names, precision)
+    types = {name: tensor.values.dtype for _, tensors, _ in chosen for name, tensor in (tensors or {}).items()}
+    names = list(types)
+    tolerances, origin = tolerances_for(expected, types, precision)
     atol, rtol = limits
     for name, limit in limits_given("--atol", atol, names).items() if chosen else ():
         tolerances[name] = replace(tolerances[name], atol=limit)
@@ -138,18 +142,27 @@ def _compared(
     return Found(checks, notes, sides.held)
 
 
-def tolerances_for(expected: Path, names: Sequence[str], precision: Precision) -> tuple[dict[str, Tolerance], str]:
-    """By output, and where they are from: the manifest of the made folder that EXPECTED lies in, else the defaults."""
-    default = DEFAULTS[precision]
-    plain = f"atol {default.atol:g}, rtol {default.rtol:g}, the defaults of {precision}"
+def tolerances_for(
+    expected: Path, types: Mapping[str, np.dtype], precision: Precision
+) -> tuple[dict[str, Tolerance], str]:
+    """By output, and where they are from: the manifest of the made folder that EXPECTED lies in, else the defaults.
+
+    `types` are those of what is expected, by output: whole numbers are the same, or they are not.
+    """
     found = made(expected)
     own = {} if found is None else {output.name: output.tolerances[precision] for output in found[1].outputs}
-    known = {name: own[name] for name in names if name in own}
-    origin = plain
-    if found is not None and known:
-        rest = [name for name in names if name not in known]
-        origin = f"those of {found[0] / MANIFEST} for {precision}" + (f"; for {_some(rest)} {plain}" if rest else "")
-    return {name: known.get(name, default) for name in names}, origin
+    known = {name: own[name] for name in types if name in own}
+    whole = [name for name, dtype in types.items() if dtype.kind in "biu" and name not in known]
+    rest = [name for name in types if name not in known and name not in whole]
+    default = DEFAULTS[precision]
+    plain = f"atol {default.atol:g}, rtol {default.rtol:g}, the defaults of {precision}"
+    origins = [f"those of {found[0] / MANIFEST} for {precision}"] if found is not None and known else []
+    if rest or not (known or whole):
+        origins.append(f"for {_some(rest)} {plain}" if origins else plain)
+    if whole:
+        origins.append(f"for {_some(whole)}, whole numbers, none")
+    tolerances = known | dict.fromkeys(whole, _SAME) | dict.fromkeys(rest, default)
+    return {name: tolerances[name] for name in types}, "; ".join(origins)
 
 
 @dataclass(frozen=True)

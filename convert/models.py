@@ -15,7 +15,7 @@ from recipes.base.tensor import Input, Precision
 from validators import dumps, feeds, reference
 from validators.compare import Sampled
 from validators.dumps import Dump, numpy_file
-from validators.dumps.dump import as_float32
+from validators.dumps.dump import as_numbers
 from validators.feeds import Feed, NoFitError
 from validators.matching import Slot, Slots, slots
 from validators.reference import Reference, ReferenceCase
@@ -249,7 +249,7 @@ def _run(side: Side, cases: Iterable[Feed], arrays: Callable[[Feed], Arrays]) ->
             hint = "; what it was fed was generated to fit what it declares: give what it takes with --on"
             failed[one.name] = f"{error}{hint if one.made else ''}"
             continue
-        answers[one.name] = {name: Sampled.of(as_float32(np.asarray(value))) for name, value in given.items()}
+        answers[one.name] = {name: Sampled.of(as_numbers(np.asarray(value))) for name, value in given.items()}
     return Dump(answers, answered=True), failed
 
 

@@ -33,7 +33,7 @@ HtmlFile = Annotated[
     typer.Option(
         "--html",
         metavar="FILE",
-        help='Also write one page to this file, with pictures of what differs; pip install "soundport[report]".',
+        help='Also write one page to this file, with pictures of what differs; pip install "soundport\\[report]".',
     ),
 ]
 

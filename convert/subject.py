@@ -171,10 +171,10 @@ def settle(request: Request, variant: Variant, seconds: float | None, refuse: Ca
     state, origin = _weights(request, recipe, settled, own)
     count = recipe.classes(state) or settled.classes
     warnings = (*recipe.doubts(settled), *_doubts(request, settled, origin, count))
+    # Before its classes are named: a file may say that it has any number of them.
+    network = faithful_model(settled.with_classes(count), state)
     classes = _classes(request, settled, count)
-    if count != settled.classes:
-        settled = settled.with_classes(count)
-    settled = _giving(request, settled)
+    settled = _giving(request, settled.with_classes(count))
     settled = replace(settled, outputs=with_tolerances(settled.outputs, request.atol))
     names = request.names(settled)
 
@@ -194,7 +194,7 @@ def settle(request: Request, variant: Variant, seconds: float | None, refuse: Ca
         variant=variant,
         origin=origin,
         classes=classes,
-        model=renamed(faithful_model(settled, state), names),
+        model=renamed(network, names),
         facts=facts_of(variant, origin.weights, origin.sha256, tuple(label.name for label in classes)),
         inputs=tuple(names.get(name, name) for name in request.inputs) or (variant.input.name,),
         fed_by=fed_by,

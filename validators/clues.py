@@ -11,7 +11,6 @@ from validators.traces import Op, Trace
 
 _ROUNDED = Tolerance(atol=2.0**-24, rtol=2.0**-10, reason="twice what rounding to float16 moves a number by")
 _LEAST = 4
-_MOST_SHOWN = 4
 
 
 def clues(a: Trace, b: Trace, ours: Op | None, theirs: Op, limit: float) -> Iterator[str]:

@@ -16,6 +16,7 @@ from validators.results import Check, Comparison, Kind, Status
 TOP_K = 5
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 _THREE_DIGITS_UP = Context(prec=3, rounding=ROUND_CEILING)
+_LONG = {np.dtype(np.int64), np.dtype(np.uint64)}
 THRESHOLDS = {"probability": 0.5, "logit": 0.0}
 
 Axes = Sequence[str | int]
@@ -42,10 +43,10 @@ class Sampled:
         return Sampled.of(actual, self.stride).values
 
     def spread(self) -> NDArray[np.generic]:
-        """The whole array, with NaN for each element that is not there; for floats."""
+        """The whole array, with NaN for each element that is not there, and so of floats then."""
         if self.stride == 1:
             return self.values.reshape(self.shape)
-        whole = np.full(prod(self.shape), np.nan, self.values.dtype)
+        whole = np.full(prod(self.shape), np.nan, np.result_type(self.values, np.float16))
         whole[:: self.stride] = self.values
         return whole.reshape(self.shape)
 
@@ -199,15 +200,16 @@ def _fault(
         # Comparing with the limit catches NaN as well, and keeps squares in float64 from overflowing.
         elif bad := np.flatnonzero(~(np.abs(array.astype(np.float64)) <= FLOAT32_MAX)).tolist():
             first = wanted[name].index(bad[0])
-            faults.append(f"{len(bad)} of {array.size} {side} values are NaN or infinite, the first at {first}")
+            which = "beyond float32" if np.isfinite(array[bad].astype(np.float64)).all() else "NaN or infinite"
+            faults.append(f"{len(bad)} of {array.size} {side} values are {which}, the first at {first}")
     return ("failed", "; ".join(faults)) if faults else ("passed", "")
 
 
 def compare(expected: Sampled, actual: NDArray[np.generic], tolerance: Tolerance, kind: str) -> Comparison:
     """All figures of two arrays of one shape; both must be real, finite and not empty. `kind` is the output's."""
-    e = expected.values.astype(np.float64)
-    a = expected.sampled(actual).astype(np.float64)
-    error = np.abs(a - e)
+    held, got = expected.values, expected.sampled(actual)
+    e, a = held.astype(np.float64), got.astype(np.float64)
+    error = _apart(held, got, e, a)
     excess = error - tolerance.rtol * np.abs(e)
     over = error > tolerance.atol + tolerance.rtol * np.abs(e)
     worst = int(np.argmax(excess))
@@ -231,8 +233,8 @@ def compare(expected: Sampled, actual: NDArray[np.generic], tolerance: Tolerance
         passing_atol=_passing_atol(error, tolerance.rtol * np.abs(e)),
         exceeding=int(np.count_nonzero(over)),
         worst=expected.index(worst),
-        worst_expected=float(e[worst]),
-        worst_actual=float(a[worst]),
+        worst_expected=held[worst].item(),
+        worst_actual=got[worst].item(),
         passed=not over.any(),
     )
 
@@ -272,10 +274,18 @@ def rounded_up(atol: float) -> float:
 
 
 def _excess(c: Comparison) -> str:
+    expected, actual = told_apart(c.worst_expected, c.worst_actual)
     return (
         f"{c.exceeding} values are over atol {c.atol:.3g} + rtol {c.rtol:.3g}, the worst at {c.worst}: expected "
-        f"{c.worst_expected:.9g}, actual {c.worst_actual:.9g}; atol {rounded_up(c.passing_atol):.3g} would have passed"
+        f"{expected}, actual {actual}; atol {rounded_up(c.passing_atol):.3g} would have passed"
     )
+
+
+def told_apart(one: float, other: float) -> tuple[str, str]:
+    """Two numbers for people: whole ones as they are, others in 9 digits, which tell every float32, or in 17."""
+    digits = 9 if f"{one:.9g}" != f"{other:.9g}" or one == other else 17
+    first, second = (str(x) if isinstance(x, int) else f"{x:.{digits}g}" for x in (one, other))
+    return first, second
 
 
 def _hints(
@@ -314,5 +324,32 @@ def shifted(expected: Sampled, actual: NDArray[np.generic], axis: int, tolerance
 
 
 def within(expected: NDArray[np.generic], actual: NDArray[np.generic], tolerance: Tolerance) -> bool:
+    """Whether |actual - expected| <= atol + rtol * |expected| holds for each element; NaN is within nothing."""
     e, a = expected.astype(np.float64), actual.astype(np.float64)
-    return bool((np.abs(a - e) <= tolerance.atol + tolerance.rtol * np.abs(e)).all())
+    return bool((_apart(expected, actual, e, a) <= tolerance.atol + tolerance.rtol * np.abs(e)).all())
+
+
+def apart(expected: NDArray[np.generic], actual: NDArray[np.generic]) -> NDArray[np.float64]:
+    """|actual - expected| of real numbers, in float64; not 0 where they differ, integers beyond 2**53 among them."""
+    return _apart(expected, actual, expected.astype(np.float64), actual.astype(np.float64))
+
+
+def _apart(
+    expected: NDArray[np.generic], actual: NDArray[np.generic], e: NDArray[np.float64], a: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """As `apart`; `e` and `a` are the same in float64, which rounds integers of 64 bits: those go in two halves."""
+    if not {expected.dtype, actual.dtype} & _LONG:
+        return np.asarray(np.abs(a - e))
+    (high_e, low_e), (high_a, low_a) = _halves(expected, e), _halves(actual, a)
+    return np.asarray(np.abs((high_a - high_e) + (low_a - low_e)))
+
+
+def _halves(
+    values: NDArray[np.generic], widened: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | float]:
+    """All but the lower 32 bits of a long integer, and these; other numbers have no second half."""
+    if values.dtype not in _LONG:
+        return widened, 0.0
+    high = np.right_shift(values, 32)
+    low = np.bitwise_and(values, 0xFFFFFFFF)
+    return high.astype(np.float64) * 2.0**32, low.astype(np.float64)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipes.base.tensor import Tolerance
-from validators.compare import Sampled
+from validators.compare import Sampled, apart, within
 
 Order = tuple[int, ...]
 """The axes of the expected array in the order in which the other one has them."""
@@ -27,7 +27,7 @@ class Pair:
     """
 
     expected: Sampled
-    actual: NDArray[np.float32]
+    actual: NDArray[np.generic]
     flat: bool = False
     whole: bool = True
 
@@ -54,8 +54,7 @@ class Pair:
         if self.expected.shape != self.actual.shape or not self.expected.values.size:
             return np.inf
         with np.errstate(invalid="ignore", over="ignore"):
-            e, a = self._sides()
-            error = float(np.mean(np.square(a - e)))
+            error = float(np.mean(np.square(apart(self.expected.values, self.expected.sampled(self.actual)))))
         return error if np.isfinite(error) else np.inf
 
     def usual(self) -> float:
@@ -67,11 +66,7 @@ class Pair:
         if self.expected.shape != self.actual.shape:
             return False
         with np.errstate(invalid="ignore"):
-            e, a = self._sides()
-            return bool((np.abs(a - e) <= tolerance.atol + tolerance.rtol * np.abs(e)).all())
-
-    def _sides(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return self.expected.values.astype(np.float64), self.expected.sampled(self.actual).astype(np.float64)
+            return within(self.expected.values, self.expected.sampled(self.actual), tolerance)
 
 
 def undone(pair: Pair, tolerance: Tolerance) -> tuple[Pair, str]:

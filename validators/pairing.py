@@ -152,13 +152,15 @@ def _count(tensor: Tensor) -> int:
 def pair(expected: Tensor, got: Tensor) -> Pair:
     """Both as arrays: bare numbers take the other side's shape where their count agrees, else they are a row.
 
+    Where the other side is float32, so are they: a decimal stands for the float32 that is nearest to it.
+
     Where `got` is sampled too, both keep the elements that they have in common.
     """
     flat = isinstance(expected, Flat)
     e, g = _shaped(expected, got), _shaped(got, expected)
     if g.stride == 1:
-        return Pair(e, g.values.astype(np.float32, copy=False).reshape(g.shape), flat)
-    actual = np.zeros(prod(g.shape), np.float32)
+        return Pair(e, g.values.reshape(g.shape), flat)
+    actual = np.zeros(prod(g.shape), g.values.dtype)
     actual[:: g.stride] = g.values
     stride = lcm(e.stride, g.stride)
     return Pair(Sampled(e.shape, stride, e.values[:: stride // e.stride]), actual.reshape(g.shape), flat, whole=False)
@@ -167,9 +169,13 @@ def pair(expected: Tensor, got: Tensor) -> Pair:
 def _shaped(tensor: Tensor, other: Tensor) -> Sampled:
     if isinstance(tensor, Sampled):
         return tensor
-    if isinstance(other, Sampled) and prod(other.shape) == len(tensor.values):
-        return Sampled(other.shape, 1, tensor.values)
-    return Sampled.of(tensor.values)
+    values = tensor.values
+    if other.values.dtype == np.float32:
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32, copy=False)
+    if isinstance(other, Sampled) and prod(other.shape) == len(values):
+        return Sampled(other.shape, 1, values)
+    return Sampled.of(values)
 
 
 def squeezed(found: Pair) -> Pair | None:

@@ -15,6 +15,7 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
+from validators.compare import apart
 from validators.traces import Trace
 from validators.traces.kinds import kind_of
 
@@ -168,7 +169,9 @@ def difference(expected: np.ndarray, actual: np.ndarray, scale: float | None = N
     if e.size != a.size or not e.size:
         return np.inf
     with np.errstate(all="ignore"):
-        worst = float(np.abs(a - e).max())
+        whole = expected.dtype.kind in "iu" and actual.dtype.kind in "iu"
+        error = apart(expected.reshape(-1), actual.reshape(-1)) if whole else np.abs(a - e)
+        worst = float(error.max())
         if not np.isfinite(worst):
             told = np.isfinite(e) & np.isfinite(a)
             if not (told | same_nonfinite(e, a)).all():
@@ -327,7 +330,9 @@ def _best(value: Value, near: list[Value], hints: Callable[[Value], _Hints], sca
 
 def _flat(array: np.ndarray) -> np.ndarray:
     flat = array.reshape(-1)
-    return flat if flat.dtype in (np.float32, np.float64) else flat.astype(np.float32)
+    if flat.dtype in (np.float32, np.float64):
+        return flat
+    return flat.astype(np.float64 if flat.dtype.kind in "iu" else np.float32)
 
 
 def _dot(one: np.ndarray, other: np.ndarray | None = None) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from recipes.base.shown import shown
-from validators.compare import rounded_up
+from validators.compare import rounded_up, told_apart
 from validators.results import Check, Comparison, Status, exit_code, unverified
 
 if TYPE_CHECKING:
@@ -174,6 +174,10 @@ def figures(comparison: Comparison) -> dict[str, Any]:
     for name, value in written.items():
         if isinstance(value, float):
             written[name] = _DIGITS.get(name, float)(value) if isfinite(value) else None
+    worst = ("worst_expected", "worst_actual")
+    for name, text in zip(worst, told_apart(comparison.worst_expected, comparison.worst_actual), strict=True):
+        if isinstance(written[name], float):
+            written[name] = float(text)
     return written
 
 
@@ -191,9 +195,6 @@ _DIGITS: dict[str, Callable[[float], float]] = {
     "snr_db": lambda value: round(value, 2),
     "top_k_agreement": _significant(4),
     "passing_atol": rounded_up,
-    # As many as tell each float32 from all others.
-    "worst_expected": _significant(9),
-    "worst_actual": _significant(9),
 }
 
 

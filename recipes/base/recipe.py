@@ -48,9 +48,11 @@ def _nothing_to_read(path: Path, variant: Variant) -> Checkpoint:
 class Recipe:
     """One per family, called RECIPE in `recipes/FAMILY/recipe.py`; nothing else has to know of the family.
 
-    `build` gives the faithful model, in evaluation mode: the variant's input, float32, to outputs by name.
+    `build` gives the faithful model, in evaluation mode: the variant's input, float32, to outputs by name. It reads no
+    number out of a tensor that it makes, since it is also built without memory, on PyTorch's device `meta`.
     `read_checkpoint` reads a published or a user's file, or what else a user may give, or raises UserError.
-    `classes` counts the classes that a state dict was trained for.
+    `biases` are the names that the last layer's bias may have, which says how many classes a checkpoint is of; none
+    where the variant that is read with it says so.
     `synthesize` gives a state dict of deterministic stand-in weights, the same bytes on every run.
     `front_end` gives the front end as data, for families whose network may be fed its result.
     `doubts` says what a user should know of a variant before it is made.
@@ -64,11 +66,16 @@ class Recipe:
     family: str
     build: Callable[[Variant], nn.Module]
     read_checkpoint: Callable[[Path, Variant], Checkpoint] = _nothing_to_read
-    classes: Callable[[dict[str, Tensor]], int | None] = lambda state: None
+    biases: tuple[str, ...] = ()
     synthesize: Callable[[Variant], dict[str, Tensor]] = lambda variant: {}
     front_end: Callable[[Variant], HostFrontEnd] | None = None
     doubts: Callable[[Variant], Iterable[str]] = lambda variant: ()
     streaming: Callable[[Variant, int], tuple[Variant, nn.Module]] | None = None
+
+    def classes(self, state: Mapping[str, Tensor]) -> int | None:
+        """How many classes a state dict was trained for; None where no bias says so."""
+        found = (state[name] for name in self.biases if name in state)
+        return next((len(bias) for bias in found if bias.ndim == 1), None)
 
 
 def load(family: str) -> Recipe:
@@ -83,8 +90,21 @@ def faithful_model(variant: Variant, state: dict[str, Tensor]) -> nn.Module:
 
     Raises UserError where a tensor is missing, unknown, of another shape, or of whole numbers in the place of weights.
     """
-    model = load(variant.family).build(variant)
-    own = model.state_dict()
+    import torch
+
+    build = load(variant.family).build
+    if variant.trained:
+        # A few bytes can ask for a network of any size: no memory is taken before they are known to hold it all.
+        with torch.device("meta"):
+            own = build(variant).state_dict()
+        _refuse_misfit(variant, own, state)
+    model = build(variant)
+    model.load_state_dict(state, strict=True)
+    return model.eval().requires_grad_(False)
+
+
+def _refuse_misfit(variant: Variant, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    """Raises UserError where `state` is not of the names, shapes and kinds of number that are in `own`."""
     expected = {name: tuple(tensor.shape) for name, tensor in own.items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     complaints = [
@@ -114,8 +134,6 @@ def faithful_model(variant: Variant, state: dict[str, Tensor]) -> nn.Module:
             f"these weights do not fit {variant.name} ({len(expected)} tensors): {details}. "
             "Is the checkpoint of another variant? `convert list` shows all"
         )
-    model.load_state_dict(state, strict=True)
-    return model.eval().requires_grad_(False)
 
 
 def digest(state: dict[str, Tensor]) -> str:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from recipes.base import checkpoint
@@ -11,7 +10,6 @@ from recipes.base.errors import UserError
 from recipes.base.weights import read as read_weights
 from recipes.eat import arguments
 from recipes.eat.arguments import Arguments
-from recipes.eat.model import build
 
 _ARGUMENTS = "args.yml"
 # The trainer writes both at once; the second is the state dict alone.
@@ -56,7 +54,6 @@ def read(path: Path) -> Run:
         )
     state = read_weights(weights, skipped=_SKIPPED)
     told = arguments.read(place, {name: tuple(tensor.shape) for name, tensor in state.items()})
-    _check_size(told, state, weights)
     return Run(told, state, weights)
 
 
@@ -65,15 +62,3 @@ def _weights_in(folder: Path) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise UserError(f"{folder}: has neither {' nor '.join(_WEIGHTS)}; give the folder of a training run")
-
-
-def _check_size(told: Arguments, state: dict[str, Tensor], weights: Path) -> None:
-    """That the network is no larger than the file, before memory is taken for it."""
-    with torch.device("meta"):
-        needed = sum(tensor.numel() for tensor in build(told).state_dict().values())
-    held = sum(tensor.numel() for tensor in state.values())
-    if needed > held:
-        raise UserError(
-            f"{weights}: holds {held} numbers and the network of {_ARGUMENTS} has {needed}; "
-            "is a part of the checkpoint missing, or is it of another run?"
-        )

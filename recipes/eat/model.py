@@ -30,9 +30,8 @@ class AntiAlias(nn.Module):
         super().__init__()
         self.factor = factor
         self.channels = channels
-        rising = torch.arange(1, factor + 2, dtype=torch.float32)
-        triangle = torch.cat([rising, rising[:-1].flip(0)])
-        self.register_buffer("filt", (triangle / triangle.sum()).repeat(channels, 1, 1))
+        triangle = [place / (factor + 1) ** 2 for place in (*range(1, factor + 2), *range(factor, 0, -1))]
+        self.register_buffer("filt", torch.tensor(triangle, dtype=torch.float32).repeat(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         padded = F.pad(x, (self.factor, self.factor), mode="reflect")

@@ -52,15 +52,10 @@ def of_run(told: Arguments) -> Variant:
     )
 
 
-def classes(state: dict[str, Tensor]) -> int | None:
-    bias = state.get("tf.fc.bias")
-    return None if bias is None else len(bias)
-
-
 def synthesize(variant: spec.Variant) -> dict[str, Tensor]:
     assert isinstance(variant, Variant)
     several = any(output.kind == "logit" for output in variant.outputs)
     return synthetic.synthesize(variant.sizes, variant.sample_rate, several)
 
 
-RECIPE = Recipe(family="eat", build=build, read_checkpoint=read_checkpoint, classes=classes, synthesize=synthesize)
+RECIPE = Recipe(family="eat", build=build, read_checkpoint=read_checkpoint, synthesize=synthesize)

@@ -27,7 +27,8 @@ RECIPE = Recipe(
     family="efficientat",
     build=build,
     read_checkpoint=checkpoint.read,
-    classes=checkpoint.classes,
+    # Of either head.
+    biases=("classifier.5.bias", "classifier.1.bias"),
     synthesize=synthesize,
     front_end=front_end,
 )

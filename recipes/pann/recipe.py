@@ -19,9 +19,10 @@ def synthesize(variant: spec.Variant) -> dict[str, Tensor]:
     return synthetic.synthesize(variant)
 
 
-def classes(state: dict[str, Tensor]) -> int | None:
-    bias = state.get("fc_audioset.bias")
-    return None if bias is None else len(bias)
-
-
-RECIPE = Recipe(family="pann", build=build, read_checkpoint=checkpoint.read, classes=classes, synthesize=synthesize)
+RECIPE = Recipe(
+    family="pann",
+    build=build,
+    read_checkpoint=checkpoint.read,
+    biases=("fc_audioset.bias",),
+    synthesize=synthesize,
+)

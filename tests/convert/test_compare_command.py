@@ -198,7 +198,7 @@ FAULTS: dict[str, tuple[Callable[[Arrays], Arrays], list[tuple[str, str, str]]]]
     ),
     "beyond float32": (
         lambda a: a | {"embedding": a["embedding"].astype(np.float64) * 1e300},
-        [("embedding", "values", "8 of 8 actual values are NaN or infinite")],
+        [("embedding", "values", "8 of 8 actual values are beyond float32")],
     ),
     "empty": (
         lambda a: a | {"embedding": a["embedding"][:, :0]},
@@ -275,6 +275,68 @@ def test_two_runs_that_have_no_layer_in_common(convert: Convert, tmp_path: Path)
     said = convert("compare", file, other, "--json")
     assert said.exit_code == 1
     assert {kind for _, kind, _ in _checks(said)} == {"names"}
+
+
+WHOLE = np.array([[16777216, 2147483648, -(2**63), 2**62]])
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "told"),
+    [
+        (WHOLE, WHOLE, ""),
+        (WHOLE, WHOLE + np.array([1, 0, 0, 0]), "worst at [0, 0]: expected 16777216, actual 16777217"),
+        (
+            WHOLE,
+            WHOLE + np.array([0, 0, 1, 0]),
+            "worst at [0, 2]: expected -9223372036854775808, actual -9223372036854775807",
+        ),
+        (
+            WHOLE[:, 3:],
+            (WHOLE[:, 3:] + 1).astype(np.uint64),
+            "expected 4611686018427387904, actual 4611686018427387905",
+        ),
+        (np.array([[300]]), np.array([[301]]), "expected 300, actual 301"),
+        (np.array([[20000]], np.int32), np.array([[20001]], np.float32), "expected 20000, actual 20001"),
+        (np.array([[255]], np.uint8), np.array([[0]], np.uint8), "expected 255, actual 0; atol 255"),
+        (np.array([[2.5]], np.float16), np.array([[2.5]], np.float32), ""),
+    ],
+    ids=lambda value: str(value.dtype) if isinstance(value, np.ndarray) else value.partition(":")[0],
+)
+def test_whole_numbers_are_the_same_or_not(
+    convert: Convert, tmp_path: Path, expected: np.ndarray, got: np.ndarray, told: str
+) -> None:
+    """Indices and labels: no default tolerance, not of float16 either, makes of one another."""
+    sides = [_npz(tmp_path / f"{name}.npz", {"y": array}) for name, array in (("e", expected), ("g", got))]
+    page = tmp_path / "page.html"
+    said = convert("compare", *sides, "--precision", "mixed", "--json", "--html", page)
+    assert said.exit_code == bool(told)
+    (values,) = [check for check in json.loads(said.stdout)["checks"] if check["kind"] == "values"]
+    assert told in values["message"]
+    assert values["comparison"]["worst_expected"] == expected.flat[np.argmax(expected != got)]
+    assert ("all within what is allowed" in page.read_text(encoding="utf-8")) == (expected.size > 1 and not told)
+    if told:
+        assert convert("compare", *sides, "--atol", "255").exit_code == 0
+        assert "for y, whole numbers, none" in said.stderr
+
+
+def test_float64_is_not_rounded_before_it_is_compared(convert: Convert, tmp_path: Path) -> None:
+    value = np.array([0.1, 0.2])
+    sides = [_npz(tmp_path / f"{more}.npz", {"y": value + np.array([0, more])}) for more in (0, 1e-13)]
+    assert convert("compare", *sides).exit_code == 0
+    said = convert("compare", *sides, "--atol", "0", "--rtol", "0", "--json")
+    assert said.exit_code == 1
+    assert "expected 0.20000000000000001, actual 0.20000000000010001" in _checks(said)[0][2]
+    # What a text says of a float32 is a decimal that is near it.
+    (tmp_path / "y.txt").write_text("0.1 0.2")
+    single = _npz(tmp_path / "single.npz", {"y": value.astype(np.float32)})
+    assert convert("compare", single, tmp_path / "y.txt", "--atol", "0", "--rtol", "0").exit_code == 0
+    assert convert("compare", sides[1], tmp_path / "y.txt", "--atol", "0", "--rtol", "0").exit_code == 1
+
+
+def test_words_that_python_alone_takes_for_numbers_are_refused(convert: Convert, tmp_path: Path) -> None:
+    (tmp_path / "y.txt").write_text("1_0 2")
+    expected = _npz(tmp_path / "e.npz", {"y": np.array([10, 2], np.float32)})
+    assert convert("compare", expected, tmp_path / "y.txt").is_one_clear_error("line 1: '1_0' is not a number")
 
 
 def _cases(path: Path, **cases: np.ndarray) -> Path:

@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from rich.text import Text
+from typer.core import TyperGroup as Group
+
+from convert import cli
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ("list", "recipe", "check", "compare", "inspect", "run")
+COMMANDS = ("list", "recipe", "check", "compare", "bisect", "inspect", "run")
 HEAVY = ("torch", "coremltools", "onnx", "onnxruntime", "onnxsim", "tract", "numpy", "scipy", "soundfile")
 
 Convert = Callable[..., Any]
@@ -46,8 +51,21 @@ def test_every_command_has_help(convert: Convert) -> None:
         assert (said.exit_code, said.stderr) == (0, "")
         # Every option and argument says what it is for.
         for line in said.stdout.splitlines():
-            assert not re.fullmatch(r"│ +\*? +-?-?[\w-]+( <\w+>)? *│", line), (command, line)
+            assert not re.fullmatch(r"│ {1,6}\*? {0,6}-?-?[\w-]+( <\w+>)? *│", line), (command, line)
     assert "Exit codes: 0 passed, 1 failed, 2 usage or bad input" in " ".join(everything.stdout.split())
+    known = typer.main.get_command(cli.app)
+    assert isinstance(known, Group)
+    assert set(known.commands) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_brackets_in_helps_are_shown(command: str) -> None:
+    """Rich takes what stands in them for a style, and shows nothing, unless a backslash is before them."""
+    known = typer.main.get_command(cli.app)
+    assert isinstance(known, Group)
+    for option in known.commands[command].params:
+        words = getattr(option, "help", None) or ""
+        assert Text.from_markup(words).plain == words.replace("\\[", "["), option.name
 
 
 def test_no_arguments_show_the_help(convert: Convert) -> None:

@@ -520,3 +520,59 @@ def test_the_command_refuses_it_and_leaves_nothing(name: str, refused: Callable[
     _FILES[name](path)
     assert str(path) in refused("recipe", "mn04_as", "--checkpoint", path, "-o", tmp_path / "made")
     assert sorted(found.name for found in tmp_path.iterdir() if not found.name.startswith("it")) == []
+
+
+def _saved(path: Path, state: dict[str, torch.Tensor]) -> None:
+    torch.save(state, path)
+
+
+def _of_a_run(folder: Path) -> None:
+    """Arguments and tensors that agree on a thousand layers, nearly all of whose numbers are missing."""
+    width, names = 512, [f"tf.transformer_enc.layers.{layer}.linear1.weight" for layer in range(1024)]
+    state = {name: torch.zeros(1) for name in names} | {
+        names[0]: torch.zeros(65536, 1),
+        "start.1.weight": torch.zeros(4, 1, 7),
+        "project.weight": torch.zeros(width, 1, 1),
+        "tf.fc.weight": torch.zeros(5, 1),
+        "tf.fc.bias": torch.zeros(2_000_000),
+        "down.0.down.1.weight": torch.zeros(8, 4, 3),
+    }
+    told = (
+        f"nf: 4\nemb_dim: {width}\nn_layers: 1024\nn_head: 2\ndim_feedforward: 65536\nds_factors: [2]\n"
+        "seq_len: 1024\nn_classes: 5\nsampling_rate: 16000\ndataset: doors\n"
+    )
+    folder.mkdir()
+    torch.save(state, folder / "chkpnt.pt")
+    (folder / "args.yml").write_text(told, encoding="utf-8")
+
+
+# What is read well, and fits no network: a family, and what its `--checkpoint` is given.
+NETWORKS: dict[str, tuple[str, Make]] = {
+    **{
+        f"{family}, {what}": (family, partial(_saved, state={bias: numbers}))
+        for family, bias in (("pann", "fc_audioset.bias"), ("mn01_as", "classifier.5.bias"))
+        for what, numbers in (
+            ("a bias of 20 million classes", torch.zeros(20_000_000)),
+            ("a bias of no axis", torch.tensor(1.0)),
+            ("a bias of no class", torch.zeros(0)),
+            ("a bias of two axes", torch.zeros(3, 4)),
+        )
+    },
+    "dymn04_as, a bias of 20 million classes": (
+        "dymn04_as",
+        partial(_saved, state={"classifier.5.bias": torch.zeros(20_000_000)}),
+    ),
+    "eat, layers without numbers": ("eat", _of_a_run),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_network_is_built_for_a_file_that_does_not_fit(
+    name: str, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    family, make = NETWORKS[name]
+    make(tmp_path / "it.pt")
+    assert "these weights do not fit" in refused(
+        "recipe", family, "--checkpoint", tmp_path / "it.pt", "-o", tmp_path / "made"
+    )
+    assert [found.name for found in tmp_path.iterdir()] == ["it.pt"]

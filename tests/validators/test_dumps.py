@@ -72,19 +72,28 @@ def test_numpy_files(tmp_path: Path) -> None:
         np.testing.assert_array_equal(_whole(tensors["features"]), ARRAY)
 
 
-@pytest.mark.parametrize("dtype", ["<f2", ">f4", "f8", "i1", "u2"])
-def test_real_numbers_of_any_type_are_read_as_float32(tmp_path: Path, dtype: str) -> None:
+@pytest.mark.parametrize("dtype", ["<f2", ">f4", "f8", "i1", "u2", ">i8"])
+def test_real_numbers_are_read_as_they_are(tmp_path: Path, dtype: str) -> None:
     np.save(tmp_path / "a.npy", np.array([[1, 2, 3]], dtype))
     tensor = _whole(dumps.read(tmp_path / "a.npy").cases[""]["a"])
-    assert tensor.dtype == np.float32
+    assert tensor.dtype == np.dtype(dtype).newbyteorder("=")
     np.testing.assert_array_equal(tensor, [[1, 2, 3]])
+
+
+def test_no_digit_is_lost(tmp_path: Path) -> None:
+    for values in (np.array([2**24 + 1, 2**62 + 1, -(2**63)]), np.array([0.1, 1e300])):
+        np.save(tmp_path / "a.npy", values)
+        np.testing.assert_array_equal(_whole(dumps.read(tmp_path / "a.npy").cases[""]["a"]), values)
+        (tmp_path / "a.txt").write_text(" ".join(map(str, values.tolist())))
+        tensor = dumps.read(tmp_path / "a.txt").cases[""]["a"]
+        assert tensor.values.tolist() == values.tolist()
 
 
 def test_bare_numbers_have_no_shape(tmp_path: Path) -> None:
     (tmp_path / "logits.txt").write_text("1, 2.5\n-3e-2\tnan  inf,\n\n")
     tensor = dumps.read(tmp_path / "logits.txt").cases[""]["logits"]
     assert isinstance(tensor, Flat)
-    np.testing.assert_array_equal(tensor.values, np.array([1, 2.5, -0.03, np.nan, np.inf], np.float32))
+    np.testing.assert_array_equal(tensor.values, [1, 2.5, -0.03, np.nan, np.inf])
     for suffix in (".bin", ".raw"):
         LOGITS.tofile(tmp_path / f"logits{suffix}")
         tensor = dumps.read(tmp_path / f"logits{suffix}").cases[""]["logits"]
@@ -195,6 +204,9 @@ HUGE = _header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000
     ("name", "content", "parts"),
     [
         ("a.txt", b"1 2\n3 four 5\n", ["a.txt: line 2: 'four' is not a number"]),
+        ("a.txt", b"2\n1_0 2", ["a.txt: line 2: '1_0' is not a number"]),
+        ("a.txt", "\u0661 2".encode(), ["line 1", "is not a number"]),
+        ("a.txt", b"0x10", ["line 1: '0x10' is not a number"]),
         ("a.txt", b"\xff\xfe\x00", ["line 1", "is not a number"]),
         ("a.txt", b"[1 2 ... 3]", ["line 1: '[1' is not a number"]),
         ("a.txt", b" \n", ["there is not one number"]),
@@ -237,6 +249,7 @@ HUGE = _header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000
         ),
         ("a.dat", b"1 2 3", ["is none of the files that are read", ".npz"]),
         ("a.pkl", pickle.dumps(_Trap()), ["is none of the files that are read"]),
+        ("a.txt", result({"x": LOGITS}).replace(".", "_").encode(), ["is not a number", "line "]),
         ("a.txt", result({"x": LOGITS}).replace("-", "-x-").encode(), ["is not a number", "line "]),
         ("a.txt", result({"x": LOGITS, "y": ARRAY}).encode()[:-20], ["line 8: no whole tensor begins here"]),
         ("a.txt", result({"x": LOGITS}).replace("[1 5]", "[1 6]").encode(), ["x: has 5 numbers", "needs 6"]),

@@ -12,9 +12,12 @@ from validators.reference.format import OutputPort
 
 @dataclass(frozen=True)
 class Flat:
-    """The float32 elements of an array, in C order, of which the file does not say the shape."""
+    """The elements of an array, in C order, of which the file does not say the shape.
 
-    values: NDArray[np.float32]
+    Raw ones are float32. Those of a text are decimals: float64, or int64 where that is what it takes to hold them.
+    """
+
+    values: NDArray[np.generic]
 
 
 Tensor = Sampled | Flat
@@ -23,7 +26,7 @@ Tensors = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Dump:
-    """Float32 tensors by case and name; the case is `""` where the file names none.
+    """Real numbers as they are there, by case and name; the case is `""` where the file names none.
 
     `ports` are axes and kinds of the outputs, where the file says them. `layers` tells that the tensors of all layers
     are there and not the outputs alone. `simulator` tells that it is SigmaStar's tools that wrote it, and `answered`
@@ -42,7 +45,11 @@ class Dump:
         return self.simulator or self.answered
 
 
-def as_float32(values: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Real numbers as what models answer in; what float32 cannot hold becomes infinite, which no comparison passes."""
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32, copy=False)
+def as_numbers(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """As they are, but for the order of their bytes; truth values are 0 and 1, and no float has more than 64 bits."""
+    if values.dtype.kind == "b":
+        return values.astype(np.uint8)
+    if values.dtype.kind == "f" and values.dtype.itemsize > 8:
+        with np.errstate(over="ignore"):
+            return values.astype(np.float64)
+    return values.astype(values.dtype.newbyteorder("="), copy=False)

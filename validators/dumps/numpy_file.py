@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from recipes.base import files
 from recipes.base.errors import UserError
 from validators.compare import Sampled
-from validators.dumps.dump import Dump, as_float32
+from validators.dumps.dump import Dump, as_numbers
 
 MOST_BYTES_UNPACKED = 2**30
 # Of a file.
@@ -84,7 +84,7 @@ def arrays(path: Path, content: bytes) -> dict[str, NDArray[np.generic]]:
 
 
 def _sampled(values: NDArray[np.generic]) -> Sampled:
-    return Sampled.of(as_float32(values))
+    return Sampled.of(as_numbers(values))
 
 
 def _array(where: str, content: bytes) -> NDArray[np.generic]:

@@ -70,7 +70,7 @@ def result(path: Path, content: bytes) -> Dump:
     return Dump({Path(named["input"]).stem if named else "": tensors}, simulator=True)
 
 
-def _cut(where: str, values: NDArray[np.float32], shape: tuple[int, ...], aligned: tuple[int, ...]) -> Sampled:
+def _cut(where: str, values: NDArray[np.generic], shape: tuple[int, ...], aligned: tuple[int, ...]) -> Sampled:
     if len(values) != prod(aligned):
         raise UserError(f"{where}: has {len(values)} numbers, and its shape {list(aligned)} needs {prod(aligned)}")
     if len(shape) != len(aligned) or any(size > most for size, most in zip(shape, aligned, strict=True)):
@@ -92,7 +92,7 @@ def layers(path: Path, content: bytes) -> Dump:
         name = _named(path, found, tensors)
         if found["bytes"] and end - start == int(found["bytes"]):
             whole = len(content[start:end]) // _FLOAT32_BYTES * _FLOAT32_BYTES
-            values = np.frombuffer(content[start : start + whole], "<f4").astype(np.float32)
+            values: NDArray[np.generic] = np.frombuffer(content[start : start + whole], "<f4").astype(np.float32)
         else:
             values = numbers(path, content[start:end], _line(content, start))
         shape = _shape(found["shape"])

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from recipes.base.shown import shown
 from recipes.base.tensor import SCORES
+from validators.compare import apart
 from validators.page import charts
 from validators.page.charts import Across
 from validators.page.evidence import Answer, Held
@@ -59,23 +60,21 @@ def draw(answer: Answer, front_end: str | None, name: str) -> Iterator[Picture]:
 
 @dataclass(frozen=True)
 class _Row:
-    """One clip of an output: the one that is the farthest off; `time` is the axis of both that is time."""
+    """One clip of an output: the one that is the farthest off; `time` is the axis of both that is time.
+
+    `errors` are NaN where nobody knows what is right, too.
+    """
 
     seen: Held
     expected: NDArray[np.float64]
     actual: NDArray[np.float64]
+    errors: NDArray[np.float64]
     time: int | None
     which: str
 
     @property
     def known(self) -> NDArray[np.bool_]:
         return np.isfinite(self.expected)
-
-    @property
-    def errors(self) -> NDArray[np.float64]:
-        """NaN where nobody knows what is right, too."""
-        with np.errstate(invalid="ignore"):
-            return np.asarray(np.abs(self.actual - self.expected))
 
     @property
     def allowed(self) -> NDArray[np.float64]:
@@ -97,24 +96,25 @@ class _Row:
 
 def _row(seen: Held) -> _Row:
     expected, actual, axes = seen.expected.astype(np.float64), seen.actual.astype(np.float64), list(seen.axes)
+    with np.errstate(invalid="ignore"):
+        errors = apart(seen.expected, seen.actual)
     if len(axes) != expected.ndim:
         axes = [f"axis {place}" for place in range(expected.ndim)]
     which = ""
     if axes and axes[0] == "batch" and expected.ndim > 1:
-        with np.errstate(invalid="ignore"):
-            off = np.abs(actual - expected).reshape(len(expected), -1)
-            known = np.isfinite(expected).reshape(len(expected), -1)
+        off = errors.reshape(len(expected), -1)
+        known = np.isfinite(expected).reshape(len(expected), -1)
         # What is no number is worse than any that is.
         off = np.where(known, np.where(np.isfinite(off), off, np.inf), -1.0)
         worst = int(np.argmax(off.max(axis=1)))
         which = f", clip {worst + 1} of {len(expected)}" if len(expected) > 1 else ""
-        expected, actual, axes = expected[worst], actual[worst], axes[1:]
+        expected, actual, errors, axes = expected[worst], actual[worst], errors[worst], axes[1:]
     # One channel says nothing in a picture.
     axes = [axis for axis, size in zip(axes, expected.shape, strict=True) if size != 1]
-    expected, actual = expected.squeeze(), actual.squeeze()
+    expected, actual, errors = expected.squeeze(), actual.squeeze(), errors.squeeze()
     # What a dump calls an axis is no name: nobody has said what it is.
     free = [place for place, axis in enumerate(axes) if isinstance(axis, str) and axis.isidentifier()]
-    return _Row(seen, expected, actual, free[0] if len(free) == 1 else None, which)
+    return _Row(seen, expected, actual, errors, free[0] if len(free) == 1 else None, which)
 
 
 def _of_output(row: _Row, seconds: float | None, name: str, front_end: bool) -> Iterator[Picture]:

@@ -53,6 +53,15 @@ def test_few_of_many_names_are_shown(state: dict[str, Tensor]) -> None:
     assert len(message) < 1000
 
 
+def test_classes_are_counted_by_a_bias_alone() -> None:
+    classes = recipe.load("efficientat").classes
+    assert classes({"classifier.5.bias": torch.ones(7)}) == 7
+    assert classes({"classifier.1.bias": torch.ones(8)}) == 8
+    for bias in (torch.tensor(1.0), torch.ones(3, 4)):
+        assert classes({"classifier.5.bias": bias}) is None
+    assert classes({}) is None
+
+
 def test_build_asks_the_variant() -> None:
     variant = config.find("pann").with_classes(3)
     assert recipe.load("pann").build(variant).state_dict()["fc_audioset.bias"].shape == (3,)

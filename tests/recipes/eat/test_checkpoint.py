@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from recipes.base.config import find
 from recipes.base.errors import UserError
+from recipes.base.recipe import faithful_model
 from recipes.eat import checkpoint
+from recipes.eat import recipe as eat
 from recipes.eat.model import build
-from recipes.eat.recipe import RECIPE
 from recipes.eat.spec import Sizes
 
 
@@ -41,7 +43,7 @@ def test_both_published_forms(runs: dict) -> None:
         assert len(run.state) == 216
         assert "start.1.weight" in run.state
         assert run.weights == folder / "chkpnt.pt"
-        assert RECIPE.classes(run.state) == run.arguments.n_classes
+        assert len(run.state["tf.fc.bias"]) == run.arguments.n_classes
 
 
 def test_the_weights_may_stand_alone_beside_the_arguments(tiny_run: Path) -> None:
@@ -216,9 +218,10 @@ def test_a_network_larger_than_its_file_is_not_built(tiny_run: Path, monkeypatch
         assert all(parameter.is_meta for parameter in model.parameters())
         return model
 
-    monkeypatch.setattr(checkpoint, "build", build_on_meta)
-    with pytest.raises(UserError, match="is a part of the checkpoint missing"):
-        checkpoint.read(tiny_run)
+    monkeypatch.setattr(eat.model, "build", build_on_meta)
+    read = eat.read_checkpoint(tiny_run, find("eat_s_esc50"))
+    with pytest.raises(UserError, match=r"do not fit eat_of_a_run .*missing.*of another shape"):
+        faithful_model(read.variant, read.state)
 
 
 def test_a_petabyte_of_positions_in_a_few_bytes(tiny_run: Path, tiny: Sizes) -> None:

@@ -10,6 +10,7 @@ from recipes.base.errors import UserError
 from recipes.base.recipe import faithful_model
 from recipes.efficientat import checkpoint
 from recipes.efficientat.model import build
+from recipes.efficientat.recipe import RECIPE
 from recipes.efficientat.spec import Variant
 
 
@@ -20,7 +21,7 @@ def test_fine_tuned_class_counts(variant: Callable[..., Variant], tmp_path: Path
     torch.save(build(asked.with_classes(classes)).state_dict(), tmp_path / "tuned.pt")
 
     state = checkpoint.read(tmp_path / "tuned.pt", asked).state
-    assert checkpoint.classes(state) == classes
+    assert RECIPE.classes(state) == classes
     outputs = faithful_model(asked.with_classes(classes), state)(torch.zeros(1, 32000))
     assert outputs["logits"].shape == (1, classes)
 
@@ -29,7 +30,7 @@ def test_published_files_have_the_classes_of_audioset(
     variant: Callable[..., Variant], stand_in: Callable[[str], Path]
 ) -> None:
     for name in ("mn04_as", "dymn04_as"):
-        assert checkpoint.classes(checkpoint.read(stand_in(name), variant(name)).state) == 527
+        assert RECIPE.classes(checkpoint.read(stand_in(name), variant(name)).state) == 527
 
 
 def test_weights_of_another_variant_are_refused_by_name(
@@ -46,6 +47,6 @@ def test_a_trunk_without_its_head_is_refused(variant: Callable[..., Variant], st
     asked = variant("mn04_as")
     state = checkpoint.read(stand_in("mn04_as"), asked).state
     del state["classifier.5.bias"]
-    assert checkpoint.classes(state) is None
+    assert RECIPE.classes(state) is None
     with pytest.raises(UserError, match=r"1 missing: classifier\.5\.bias"):
         faithful_model(asked, state)
