@@ -13,8 +13,7 @@ import onnx
 import pytest
 
 from convert import manifest
-from convert.targets import named
-from convert.verify import check_artifact
+from convert.verify import check_artifact, file_of
 from recipes.base.config import variants
 from recipes.base.errors import UserError
 from recipes.base.recipe import digest_of_numbers
@@ -361,10 +360,8 @@ def test_chunks_that_do_not_give_the_whole_fail(
     folder = copytree(made[0], tmp_path / "mel")
     damage(folder)
     found = manifest.read(folder)
-    tensor, outputs = found.fed_by("chunk")
-    name = "streaming.onnx"
     cases = [case for case in reference.read(folder).cases if case.name == "rich"]
-    checks = check_artifact(named("onnx"), folder / name, found.artifacts[name], tensor, outputs, cases)
+    checks = check_artifact(file_of(folder, found, "streaming.onnx"), cases)
     assert why in " ".join(check.message for check in checks if check.status == "failed")
 
 

@@ -18,7 +18,7 @@ import pytest
 from convert import manifest
 from convert.manifest import Artifact
 from convert.targets import named
-from convert.verify import check_artifact
+from convert.verify import File, check_artifact
 from recipes.base.sound import rich
 from validators import reference
 from validators.coreml import CoreMLModel
@@ -180,7 +180,7 @@ def _failed(folder: Path, package: Path, ios: str = "18") -> str:
     tensor, outputs = found.fed_by("chunk")
     artifact = replace(found.artifacts[NAME], settings={"precision": "mixed", "seconds": None, "ios": ios})
     cases = [case for case in reference.read(folder).cases if case.name == "rich"]
-    checks = check_artifact(named("coreml"), package, artifact, tensor, outputs, cases)
+    checks = check_artifact(File(package.parent, package.name, artifact, named("coreml"), tensor, outputs), cases)
     return " ".join(check.message for check in checks if check.status == "failed")
 
 
