@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from convert.broken import Break
-from convert.stages import REFERENCE, Stage, Stages, share
+from convert.stages import REFERENCE, Stage, Stages
 from convert.suggestion import Suggestion
 from recipes.base.shown import shown
 from validators import page
@@ -24,6 +24,7 @@ from validators.markdown import table as table_of
 from validators.results import Check
 from validators.traces import Op
 
+_NOTHING = "nothing to suggest: no package fails by rounding"
 _STYLES = {"passed": "green", "failed": "bold red", "not verified": "bold yellow"}
 
 # And whether it is of numbers.
@@ -42,8 +43,9 @@ def exit_code(found: Stages) -> int:
     if any(stage.status == "failed" for stage in found.stages):
         return 1
     # A runtime that is absent leaves no file unseen that another one runs.
-    seen = {stage.file.path for stage in found.stages if stage.file and stage.status == "passed"}
-    return 3 if found.absent or any(stage.file and stage.file.path not in seen for stage in found.stages) else 0
+    files = {stage.run.file.name for stage in found.stages if stage.run}
+    seen = {stage.run.file.name for stage in found.stages if stage.run and stage.status == "passed"}
+    return 3 if found.absent or files - seen else 0
 
 
 def verdict(found: Stages, wrong: Sequence[Break]) -> str:
@@ -65,8 +67,7 @@ def _told(check: Check) -> str:
     comparison = check.comparison
     if comparison is None:
         return ", ".join(filter(None, (check.case, check.kind, check.message)))
-    times = share(check)
-    over = f", {times:.3g} times what is allowed" if isfinite(times) else ""
+    over = f", {comparison.used:.3g} times what is allowed" if isfinite(comparison.used) else ""
     precision = ", in float64" if check.precision == "fp64" else ""
     return f"{check.output} is off by {comparison.max_abs:.3g} in {check.case}{precision}{over}"
 
@@ -80,7 +81,9 @@ def text(found: Stages, wrong: Sequence[Break], suggested: Sequence[Suggestion] 
     """A line a stage, what is known of each that broke, and what was suggested where that was asked for."""
     grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for head, right in _COLUMNS:
-        grid.add_column(head, justify="right" if right else "left", no_wrap=right or head == "stage")
+        # Names may be long, and go on in the next line; nothing is cut.
+        no_wrap = right or head == "status"
+        grid.add_column(head, justify="right" if right else "left", no_wrap=no_wrap, overflow="fold")
     broken = {one.stage for one in wrong}
     for stage in found.stages:
         grid.add_row(*_row(stage, stage.name in broken))
@@ -99,12 +102,18 @@ def text(found: Stages, wrong: Sequence[Break], suggested: Sequence[Suggestion] 
 
 def advised(suggested: Sequence[Suggestion]) -> tuple[list[RenderableType], dict[str, Any]]:
     """What was suggested, to people and to machines."""
-    lines: list[RenderableType] = [] if suggested else [Text("nothing to suggest: no package fails by rounding")]
+    lines: list[RenderableType] = [] if suggested else [Text(_NOTHING)]
     for one in suggested:
         lines.append(Text(shown(suggestion(one)), "green" if one.ops else "bold yellow"))
         if one.ops:
             lines.append(Text(f"  {shown(one.command)}"))
     return lines, {"suggestions": [_advice(one) for one in suggested]}
+
+
+def in_words(suggested: Sequence[Suggestion]) -> list[str]:
+    """The same for a page, a line each, with the command."""
+    lines = [suggestion(one) + (f": {one.command}" if one.ops else "") for one in suggested]
+    return lines or [_NOTHING]
 
 
 def suggestion(found: Suggestion) -> str:
@@ -169,7 +178,7 @@ def as_markdown(found: Stages, wrong: Sequence[Break], suggested: Sequence[Sugge
     parts = [f"### {escaped(verdict(found, wrong))}", table_of(heads, rows, words=heads)]
     lines = [line for one in wrong for line in _more(one, suggested is not None)]
     lines += [f"NOT VERIFIED what lies before the files: {found.absent}"] if found.absent else []
-    lines += [suggestion(one) + (f": {one.command}" if one.ops else "") for one in suggested or ()]
+    lines += in_words(suggested) if suggested is not None else []
     return "\n\n".join([*parts, *(f"- {escaped(line)}" for line in lines)]) + "\n"
 
 
@@ -193,7 +202,7 @@ def evidence(found: Stages, wrong: Sequence[Break], suggested: Sequence[Suggesti
         outcome=page.Outcome(exit_code(found), verdict(found, wrong)),
         stages=tuple(page.Stage(stage.name, stage.by, stage.status, stage.worst) for stage in found.stages),
         located=tuple(located),
-        notes=tuple(suggestion(one) + (f": {one.command}" if one.ops else "") for one in suggested or ()),
+        notes=tuple(in_words(suggested)) if suggested is not None else (),
         unseen=(absent,) if found.absent else (),
     )
 
@@ -220,7 +229,7 @@ def _stage(stage: Stage) -> dict[str, Any]:
         "status": stage.status,
         "checks": len(stage.checks),
         "worst": asdict(worst) if worst else None,
-        "allowed": _finite(share(worst)) if worst else None,
+        "allowed": _finite(worst.comparison.used) if worst and worst.comparison else None,
     }
 
 
