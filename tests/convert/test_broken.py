@@ -70,14 +70,13 @@ def job(branch: Branch, tiny_exported: Any, tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("exporters.onnx.export.export", lambda *_: tiny_exported)
     (tmp_path / "made").mkdir()
     lowered = lower(branch.model, branch.variant)
-    graph = Job(branch, lowered, {"opset": 13}, tmp_path / "made", lambda name: nullcontext())
+    graph = Job(branch, lowered, named("onnx").settings({"opset": 13}), tmp_path / "made", lambda name: nullcontext())
     named("onnx").make(graph)
-    return replace(graph, settings={"binary": ()})
+    return replace(graph, settings=named("c").settings({}))
 
 
 def _artifacts(*formats: str) -> dict[str, Artifact]:
-    settings: dict[str, Any] = {"onnx": {"opset": 13}, "c": {"binary": ()}}
-    return {name: Artifact(name, "images", "fp32", None, settings[name]) for name in formats}
+    return {name: Artifact(name, "images", "fp32", None, dict(named(name).settings({"opset": 13}))) for name in formats}
 
 
 def _found(job: Job, target: Target, *formats: str) -> list[Break]:
