@@ -22,7 +22,7 @@ MOST = 2**31 - 1
 _SECONDS = 10
 
 _KINDS = {"probability": 0, "logit": 1, "multiclass_logit": 2}
-_TEMPLATES = ("tag.c", "weights.S", "CMakeLists.txt")
+_TEMPLATES = ("tag.c", "sound.h", "weights.S", "CMakeLists.txt")
 
 
 def contents(model: onnx.ModelProto, origin: str) -> dict[str, bytes]:

@@ -80,7 +80,8 @@ def source(program: Program, name: str, tensor: str, outputs: dict[str, Shape], 
         "    const struct sizes size = sizes_of(length);",
         "    const struct simd *const simd = sp_simd_here();",
         "    struct buffer buffers[ARRAYS];",
-        "    plan(size, buffers);",
+        "    if (plan(size, buffers) > SIZE_MAX)",
+        "        return -1;",
         "    char *const bytes = memory;",
         # Not every model needs all of these.
         *(f"    (void){name};" for name in ("weights", "size", "simd", "bytes")),
@@ -145,7 +146,8 @@ enum {{
 /* The weights, linked in from weights.S; or map weights.bin, which is the same: {capitals}_WEIGHTS floats. */
 extern const float {name}_weights[{capitals}_WEIGHTS];
 
-{labels}/* Bytes that a run needs beside the weights; 0 for a length that the model does not take. */
+{labels}/* Bytes that a run needs beside the weights; 0 for a length that the model does not take, or whose arrays are more than
+ * can be addressed. */
 size_t {name}_memory(size_t length);
 
 /* The shape of an output; returns how many axes it has, 0 for a length that the model does not take. */
@@ -155,8 +157,8 @@ int {name}_shape(int output, size_t length, size_t shape[{capitals}_AXES]);
  *
  * `memory` is the caller's, {name}_memory(length) bytes, aligned as malloc does; what is in it does not matter.
  * `outputs` are the caller's arrays, of {name}_shape() floats each, or NULL for what is not wanted. Nothing is
- * allocated or kept, so that threads may run it at once, each with its own memory. Returns 0, or -1 for a length that
- * the model does not take.
+ * allocated or kept, so that threads may run it at once, each with its own memory. Returns 0, or -1 for a length of
+ * which {name}_memory() is 0.
  */
 int {name}_run(const float *weights, const float *input, size_t length, void *memory,
         float *const outputs[{capitals}_OUTPUTS]);
