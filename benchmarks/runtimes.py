@@ -11,7 +11,7 @@ import onnx
 
 from benchmarks.files import File, size
 from benchmarks.machine import load, threads
-from benchmarks.subject import NOT_LOWERED, Settings, Subject, say
+from benchmarks.subject import FOR_TRACT, NOT_LOWERED, Settings, Subject, say
 from benchmarks.tables import LOWERED, NAIVE, Clip, Table, table
 from benchmarks.timing import measure
 from benchmarks.whole import EAGER, worst
@@ -39,7 +39,7 @@ def in_tract(subject: Subject, settings: Settings) -> Table:
     contenders: dict[str, Callable[[], object]] = {}
     notes = []
     with tempfile.TemporaryDirectory() as folder:
-        for form in subject.forms:
+        for form in (*subject.forms, FOR_TRACT):
             file = Path(folder) / f"{form}.onnx"
             # onnxsim notes shapes of one trace, with which tract refuses every other one.
             model = onnx.ModelProto()
@@ -95,6 +95,7 @@ def _table(
         rounds = measure(contenders, settings.rounds)
     done = table(name, CLIP, 1, rounds, before, errors=errors, notes=notes)
     first = NAIVE if NAIVE in done.rows else NOT_LOWERED
-    said = f"{done.ratio(first, LOWERED).median:.2f}" if {first, LOWERED} <= done.rows.keys() else "nothing to compare"
+    last = FOR_TRACT if FOR_TRACT in done.rows else LOWERED
+    said = f"{done.ratio(first, last).median:.2f}" if {first, last} <= done.rows.keys() else "nothing to compare"
     say(f"{name}: {said}, load {before:.1f}")
     return done

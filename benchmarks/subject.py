@@ -20,6 +20,7 @@ from benchmarks.tables import LOWERED, NAIVE, Clip
 from exporters.lowering import lower, shipped
 from exporters.onnx.export import export
 from exporters.onnx.simplify import simplify
+from exporters.onnx.tract import for_tract
 from recipes.base import recipe
 from recipes.base.config import find
 from recipes.base.sound import rich
@@ -30,6 +31,7 @@ Truth = dict[str, NDArray[np.float64]]
 
 STFT = f"{NAIVE}, STFT operator"
 NOT_LOWERED = "not lowered"
+FOR_TRACT = f"{LOWERED}, --fast-in tract"
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Subject:
         return self.graphs[name]
 
     def _made(self, name: str) -> onnx.ModelProto:
+        if name == FOR_TRACT:
+            return simplify(export(for_tract(lower(self.model, self.variant))[0], self.variant))
         if name == LOWERED:
             return simplify(export(lower(self.model, self.variant), self.variant))
         if name == NOT_LOWERED:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from convert import papers
-from convert.manifest import MANIFEST
+from convert.manifest import MANIFEST, Manifest
 from convert.progress import Step
-from convert.stages import REFERENCE, File, Stage, Stages, Tracer
-from convert.targets.target import Settings
+from convert.stages import REFERENCE, Run, Stage, Stages, Tracer
+from convert.targets import named
+from convert.targets.target import Job, Settings
+from convert.verify import File
 from recipes.base.errors import UserError
 from validators.divergence import LIMITS, Divergence, diverged, grown
+from validators.partners import difference
 from validators.results import Check
 from validators.runners.runner import Arrays, RunnerError
 
@@ -68,18 +70,18 @@ def _explained(stage: Stage, before: Sequence[Stage], found: Stages, step: Step)
     if not before:
         return _first(wrong, stage, found)
     inputs, last = _inputs(stage, check), before[0]
-    if stage.file and last.file and stage.file.path == last.file.path:
-        if last.file.runtime.unrounded:
+    if stage.run and last.run and stage.run.file == last.run.file:
+        if last.run.runtime.unrounded:
             wrong = replace(wrong, by="rounding to float16", rounding=True)
         return _located(wrong, last.name, last.trace, stage, inputs, step)
-    if stage.file is None or stage.file.job is None:
+    if stage.run is None or stage.run.job is None:
         return _located(wrong, last.name, last.trace, stage, inputs, step)
-    return _of_file(wrong, stage, stage.file, last, inputs, found, step)
+    return _of_file(wrong, stage, stage.run, stage.run.job, last, inputs, found, step)
 
 
 def _first(wrong: Break, stage: Stage, found: Stages) -> Break:
     """The faithful model answers otherwise than reference.json says, or a file is all that is here."""
-    if stage.file is not None:
+    if stage.run is not None:
         return wrong
     return replace(wrong, by=f"what the model is built with here ({_versions(found)})")
 
@@ -95,45 +97,68 @@ def _versions(found: Stages) -> str:
     return ", ".join(changed) or "in the versions that the folder was made with"
 
 
-def _of_file(wrong: Break, stage: Stage, file: File, last: Stage, inputs: Arrays, found: Stages, step: Step) -> Break:
+def _of_file(
+    wrong: Break, stage: Stage, run: Run, job: Job, last: Stage, inputs: Arrays, found: Stages, step: Step
+) -> Break:
     """Its like, made here, tells the file from what makes it; and one in float32 tells rounding from all else."""
-    assert file.job is not None
+    name, target = run.file.name, run.file.target
 
     def located(held_to: str, trace: Tracer | None, told: Break) -> Break:
         return _located(told, held_to, trace, stage, inputs, step)
 
     with TemporaryDirectory() as scratch:
-        again, passes = _like(file, file.job.settings, Path(scratch) / "again", stage, found, step)
-        if passes:
+
+        def made(settings: Settings, place: str) -> Stage:
+            return _like(stage, run, replace(job, settings=settings, folder=Path(scratch) / place), found, step)
+
+        again = made(job.settings, "again")
+        if again.status == "passed":
             why = f"what is made of this model now passes ({_versions(found)})"
-            told = replace(wrong, by=f"the file {file.path.name} itself", why=(why, *wrong.why))
-            return located(f"{file.path.name}, made again", partial(file.trace, path=again), told)
-        for settings in file.target.remedies(file.job.settings)[-1:]:
-            exact, passes = _like(file, settings, Path(scratch) / "exact", stage, found, step)
-            if passes:
+            told = replace(wrong, by=f"the file {name} itself", why=(why, *wrong.why))
+            return located(f"{name}, made again", again.trace, told)
+        if again.status == "not verified":
+            reason = next(
+                (check.message for check in again.checks if check.status == "not verified"), "no case fits it"
+            )
+            why = f"it, or what makes it: what is made of this model now is NOT VERIFIED: {reason}"
+            return located(last.name, last.trace, replace(wrong, why=(why, *wrong.why)))
+        for settings in target.remedies(job.settings)[-1:]:
+            exact = made(settings, "exact")
+            if exact.status == "passed":
                 told = replace(wrong, by="rounding to float16, already that of the weights,", rounding=True)
-                return located(f"{file.path.name}, made in float32", partial(file.trace, path=exact), told)
-        return located(last.name, last.trace, replace(wrong, by=f"the conversion to {file.target.title}"))
+                return located(f"{name}, made in float32", exact.trace, told)
+        return located(last.name, last.trace, replace(wrong, by=f"the conversion to {target.title}"))
 
 
-def _like(file: File, settings: Settings, folder: Path, stage: Stage, found: Stages, step: Step) -> tuple[Path, bool]:
-    """The file as it is made now with these settings, and whether it passes where this one fails."""
-    assert file.job is not None
-    folder.mkdir()
-    product = file.target.make(replace(file.job, settings=settings, folder=folder))
-    name = file.path.relative_to(found.folder).as_posix()
-    if name not in product.artifacts:
+def _like(stage: Stage, run: Run, job: Job, found: Stages, step: Step) -> Stage:
+    """The stage of the file as it is made now, of the cases on which this one fails."""
+    file = run.file
+    job.folder.mkdir()
+    for format_ in file.target.beside:
+        named(format_).make(replace(job, settings=_settings(format_, file, found.manifest, found.folder)))
+    product = file.target.make(job)
+    if file.name not in product.artifacts:
         made = ", ".join(product.artifacts)
         raise UserError(
-            f"{found.folder / MANIFEST}: artifacts: {name}: what is made so is {made}; make the folder again"
+            f"{found.folder / MANIFEST}: artifacts: {file.name}: what is made so is {made}; make the folder again"
         )
-    own = replace(file, artifact=product.artifacts[name])
-    failed = [
-        case for case in stage.cases if any(one.case == case.name for one in stage.checks if one.status == "failed")
-    ]
-    with step(name):
-        checks = own.checks(folder / name, failed or stage.cases[:1])
-    return folder / name, not any(one.status == "failed" for one in checks if one.runtime in ("", file.runtime.name))
+    own = replace(run, file=replace(file, folder=job.folder, artifact=product.artifacts[file.name]))
+    failed = {check.case for check in stage.checks if check.status == "failed"}
+    cases = [case for case in stage.cases if case.name in failed] or stage.cases[:1]
+    with step(file.name):
+        checks = own.checks(cases)
+    return replace(stage, checks=checks, cases=cases, trace=own.trace if own.runtime.tracer else None, run=own)
+
+
+def _settings(format_: str, file: File, manifest: Manifest, folder: Path) -> Settings:
+    """Those of the folder's file of that format and the same model."""
+    for other in manifest.artifacts.values():
+        if (other.format, other.input) == (format_, file.artifact.input):
+            return other.settings
+    raise UserError(
+        f"{folder / MANIFEST}: artifacts: none is {named(format_).title} fed {file.artifact.input}, and {file.name} is "
+        "made beside it; make the folder again"
+    )
 
 
 def _inputs(stage: Stage, check: Check) -> Arrays:
@@ -153,23 +178,26 @@ def _located(wrong: Break, held_to: str, trace: Tracer | None, stage: Stage, inp
             right, mine = trace(inputs), stage.trace(inputs)
     except RunnerError as error:
         return replace(wrong, why=(*wrong.why, f"the op is not found: {error}"))
-    precision = stage.file.artifact.precision if stage.file else "fp32"
+    precision = stage.run.file.artifact.precision if stage.run else "fp32"
     limit = LIMITS["float32" if precision == "fp32" else "float16"]
     with step("pair"):
-        divergence = diverged(right, mine, limit=limit, agrees=_judge(stage))
+        divergence = diverged(right, mine, limit=limit, agrees=_judge(stage, limit))
         if wrong.rounding and {op.name for op in right.ops} == {op.name for op in mine.ops}:
             divergence = replace(divergence, growth=grown(right, mine))
     return replace(wrong, held_to=held_to, divergence=divergence)
 
 
-def _judge(stage: Stage) -> Callable[[str, np.ndarray, np.ndarray], bool]:
-    """Whether an output is within the tolerance that the stage was held to."""
-    tolerances = {one.output: one.comparison for one in stage.checks if one.comparison}
+def _judge(stage: Stage, limit: float) -> Callable[[str, np.ndarray, np.ndarray], bool]:
+    """Whether an output is within the tolerance that its stage was held to, or within `limit` where it was to none.
+
+    A proof's tolerance in float64 is none of those: what is traced computes in float32.
+    """
+    held = {one.output: one.comparison for one in stage.checks if one.comparison and one.precision != "fp64"}
 
     def agrees(name: str, right: np.ndarray, mine: np.ndarray) -> bool:
-        if name not in tolerances:
-            return True
-        allowed = tolerances[name].atol + tolerances[name].rtol * np.abs(right.astype(np.float64))
+        if name not in held:
+            return difference(right, mine) <= limit
+        allowed = held[name].atol + held[name].rtol * np.abs(right.astype(np.float64))
         return bool((np.abs(mine.astype(np.float64) - right) <= allowed).all())
 
     return agrees

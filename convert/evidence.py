@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from convert.manifest import Manifest
 from convert.models import made
 from convert.progress import Step
 from convert.targets import named
-from convert.targets.target import Target
+from convert.verify import File, cases_of, file_of
 from recipes.base import labels
 from recipes.base.errors import UserError
 from recipes.base.quiet import quiet
@@ -25,7 +24,7 @@ from validators.page import Answer, Evidence, Held, Located, Outcome, Wrote
 from validators.report import badness
 from validators.results import Check
 from validators.runners.runner import Arrays, RunnerError, run_batch
-from validators.values import Case, fed
+from validators.values import Case
 
 if TYPE_CHECKING:
     from validators.coreml.hazards import Hazard
@@ -140,62 +139,52 @@ def _look(
     found: _Looked, folder: Path, manifest: Manifest, name: str, cases: Sequence[Case], checks: Sequence[Check]
 ) -> None:
     """Runs one artifact in each runtime that has answered, and asks what else its format can tell."""
-    artifact, path = manifest.artifacts[name], folder / name
-    tensor, outputs = manifest.fed_by(artifact.input)
-    own = cases if tensor == manifest.input else fed(cases, tensor)
-    target = named(artifact.format)
-    of_this = [check for check in checks if check.artifact == path.name]
+    file = file_of(folder, manifest, name)
+    own = cases_of(file, manifest, cases)
+    of_this = [check for check in checks if check.artifact == name]
     if any(check.kind == "file" and check.status == "failed" for check in of_this):
         found.unseen.append(f"{name}: is not opened for pictures, since its form failed")
         return
-    with Worker(target.needs()) as worker:
-        for runtime in target.runtimes_of(path.name):
+    precision = file.artifact.precision
+    with Worker(file.target.needs()) as worker:
+        for runtime in file.runtimes():
             compared = [check for check in of_this if check.runtime == runtime.name and check.output]
             chosen = _chosen(own, compared)
             if not chosen:
                 continue
             try:
-                runner = runtime.open(path, worker, tensor)
+                runner = runtime.open(file.path, worker, file.tensor)
                 for case in chosen:
-                    seconds = _seconds(case, tensor, manifest)
-                    seen = _seen(case, run_batch(runner, case.inputs), outputs, artifact.precision)
-                    found.answers.append(
-                        Answer(
-                            path.name,
-                            runtime.name,
-                            artifact.precision,
-                            case.name,
-                            tuple(seen),
-                            seconds,
-                            case is chosen[0],
-                        )
-                    )
+                    seconds = _seconds(case, file.tensor, manifest)
+                    seen = tuple(_seen(case, run_batch(runner, case.inputs), file.outputs, precision))
+                    worst = case is chosen[0]
+                    found.answers.append(Answer(name, runtime.name, precision, case.name, seen, seconds, worst))
             except RunnerError as error:
                 found.unseen.append(f"{name} in {runtime.name}: {error}")
         try:
             # A package of other inputs than the cases have cannot be fed them.
             formed = not any(check.status == "failed" and check.kind in _FORM for check in of_this)
-            if target.hazards is not None and not formed:
+            if file.target.hazards is not None and not formed:
                 found.unseen.append(f"{name}: is not searched for what float16 cannot hold, since its form failed")
-            _ask(found, target, worker, path, own if formed and artifact.precision != "fp32" else ())
+            _ask(found, file, worker, own if formed and precision != "fp32" else ())
         except (UserError, WorkerError) as error:
             found.unseen.append(f"{name}: {error}")
 
 
-def _ask(found: _Looked, target: Target, worker: Worker, path: Path, cases: Sequence[Case]) -> None:
+def _ask(found: _Looked, file: File, worker: Worker, cases: Sequence[Case]) -> None:
     """What the format can tell of the file, and of float16 on these cases, if any."""
-    if target.rules is None and target.hazards is None:
+    rules, hazards = file.target.rules, file.target.hazards
+    if rules is None and hazards is None:
         return
     # Seconds to import, and needed only here.
     with quiet("coremltools"):
         from validators.coreml.hazards import Hazard
         from validators.coreml.rules import Breach
-    if target.rules is not None:
-        rules = worker.call(target.rules, path, returns=list[Breach], raises=(UserError,))
-        found.rules[path.name] = tuple(rules)
-    if target.hazards is not None and cases:
-        hazards = worker.call(target.hazards, path, cases, returns=list[Hazard], raises=(UserError,))
-        found.hazards[path.name] = tuple(hazards)
+    if rules is not None:
+        found.rules[file.name] = tuple(worker.call(rules, file.path, returns=list[Breach], raises=(UserError,)))
+    if hazards is not None and cases:
+        seen = worker.call(hazards, file.path, cases, returns=list[Hazard], raises=(UserError,))
+        found.hazards[file.name] = tuple(seen)
 
 
 def _chosen(cases: Sequence[Case], compared: Sequence[Check]) -> list[Case]:
@@ -208,15 +197,8 @@ def _worst_and_usual(names: Sequence[str], compared: Sequence[Check]) -> list[st
     values = [check for check in compared if check.kind == "values" and check.case in names]
     if not values:
         return []
-    worst = max(values, key=_need).case
+    worst = max(values, key=badness).case
     return [name for name in dict.fromkeys((worst, _USUAL)) if any(check.case == name for check in values)]
-
-
-def _need(check: Check) -> tuple[int, float]:
-    """What failed first, then by the share of the tolerance that is used up."""
-    compared = check.comparison
-    share = compared.passing_atol / compared.atol if compared and compared.atol else 0.0
-    return badness(check)[0], share if compared else inf
 
 
 def _seconds(case: Case, tensor: Input, manifest: Manifest) -> float | None:

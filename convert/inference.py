@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from convert.folder import check_file, replaced
+from convert.models import loaded
 from convert.targets import choose_runtime
 from recipes.base import audio, npz, preparation
 from recipes.base.errors import UserError
@@ -91,7 +92,7 @@ def run(
     outputs: dict[str, tuple[str, list[int]]] = {}
     with _written(output) as keep:
         try:
-            runner = chosen.open(artifact)
+            runner = loaded(artifact, chosen, by_chunks=source.suffix == ".npz")
             if source.suffix == ".npz" and "labels" not in runner.metadata:
                 # Not made here: it runs, but nobody can say what its outputs mean.
                 answer = run_batch(runner, _arrays(source, runner))
@@ -161,14 +162,16 @@ def _probabilities(scores: np.ndarray, kind: str | None) -> np.ndarray:
 
 def _sound(source: Path, runner: Runner, facts: Facts, hop: float | None) -> Fed:
     if len(runner.inputs) != 1:
+        names = " and ".join(port.name for port in runner.inputs)
         raise UserError(
-            f"{source}: this file is fed {len(runner.inputs)} tensors and no sound; give an .npz that holds them"
+            f"{source}: this file is fed {names} and no sound; give an .npz that holds them, or, where it takes chunks "
+            "of sound, run it in the folder that was made"
         )
     tensor, rate = runner.inputs[0], facts.sample_rate
     if runner.stateful:
         raise UserError(
-            f"{source}: this file takes sound in chunks, and keeps a state between them; give an .npz that holds a "
-            f"{tensor.name}, or run the file that takes the whole sound"
+            f"{source}: this file takes sound in chunks, and keeps a state between them; run it in the folder that was "
+            f"made, which says how, or give an .npz that holds a {tensor.name}"
         )
     if len(tensor.axes) < 2 or tensor.dtype != "float32" or set(tensor.axes[1:-1]) - {1}:
         raise UserError(

@@ -103,6 +103,14 @@ def proved(branch: Branch, form: Form) -> Proof:
     return Proof(checks, [_blamed(branch, double, rewrites, doubled)] if failed else [])
 
 
+def held(branch: Branch, own: Shipped, plain: Shipped, note: str) -> list[Check]:
+    """A form for one runtime alone held to the plain one in float64, on every case and the sweep but its longest."""
+    short = [case for case in branch.sweep if _length(case) != branch.variant.input.default]
+    cases = [*_named(branch, branch.cases), *_named(branch, short)]
+    before, after = (_answers(deepcopy(module).double(), branch) for module in (plain, own))
+    return check_float64(after, in_float64(before, cases), branch.variant.outputs, rounded=False, note=note)
+
+
 def _length(case: Case) -> int:
     (fed,) = case.inputs.values()
     return int(fed.shape[-1])

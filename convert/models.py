@@ -22,6 +22,7 @@ from validators.reference import Reference, ReferenceCase
 from validators.reference.format import FILE, Header
 from validators.results import Check
 from validators.runners.runner import Arrays, Port, Runner, RunnerError, run_batch
+from validators.runners.runtime import Runtime
 
 _SCHEMA = b"soundport.manifest/"
 _MOST_LEAST = 2**24
@@ -163,20 +164,25 @@ def _side(path: Path, runtime: str | None) -> Side:
 
 
 def opened(path: Path, runtime: str | None = None, *, by_chunks: bool = False) -> Runner:
-    """A model in a worker; UserError where it is refused.
+    """As `loaded`; UserError where it is refused."""
+    try:
+        return loaded(path, choose_runtime(path, runtime), by_chunks=by_chunks)
+    except RunnerError as error:
+        raise UserError(f"{path}: {error}; give a whole file, or another --runtime") from None
+
+
+def loaded(path: Path, runtime: Runtime, *, by_chunks: bool = False) -> Runner:
+    """A model in a worker; RunnerError where it is refused.
 
     A made one that is fed chunks is one of whole sounds, or `by_chunks`, call by call, as it is.
     """
     found = None if by_chunks else _chunked(path)
-    try:
-        runner = choose_runtime(path, runtime).open(path, tensor=found[0] if found else None)
-    except RunnerError as error:
-        raise UserError(f"{path}: {error}; give a whole file, or another --runtime") from None
+    runner = runtime.open(path, tensor=found[0] if found else None)
     if found is None:
         return runner
     # One row at a time, where the file takes no more.
     sound, batch = found[1].input, runner.inputs[0].axes[0]
-    return replace(runner, inputs=(Port(sound.name, (batch, *sound.axes[1:]), "float32"),))
+    return replace(runner, inputs=(Port(sound.name, (batch, *sound.axes[1:]), "float32"),), stateful=False)
 
 
 def _chunked(path: Path) -> tuple[Input, Manifest] | None:

@@ -17,7 +17,7 @@ from convert.request import Request
 from convert.subject import branches, chosen, settle
 from convert.targets import TARGETS, options
 from convert.targets.target import SECONDS, Job, Product, Settings, Target
-from convert.verify import check_in
+from convert.verify import File, check_in
 from recipes.base.errors import UserError
 from recipes.base.spec import Variant
 from recipes.base.threads import one_thread
@@ -119,7 +119,11 @@ def _add(made: Made, target: Target, job: Job, product: Product, checks: list[Ch
 def _made(target: Target, job: Job, submit: Submit) -> tuple[Product, Callable[[], list[Check]]]:
     """The product, and what waits for its checks."""
     product = target.make(job)
-    branch = job.branch
+    branch, variant = job.branch, job.branch.variant
+    files = [
+        File(job.folder, name, artifact, target, variant.input, variant.outputs)
+        for name, artifact in product.artifacts.items()
+    ]
     cases = [*branch.cases, *branch.sweep] if target.swept else branch.cases
     worker = Worker(target.needs())
     # It may be a fork of this process, which is to be made here: where no other thread is amid its work.
@@ -128,18 +132,16 @@ def _made(target: Target, job: Job, submit: Submit) -> tuple[Product, Callable[[
     def check() -> list[Check]:
         checks: list[Check] = []
         with worker:
-            for name, artifact in product.artifacts.items():
-                checks += check_in(
-                    worker, target, job.folder / name, artifact, branch.variant.input, branch.variant.outputs, cases
-                )
+            for file in files:
+                checks += check_in(worker, file, cases)
         return [*checks, *product.checks]
 
     return product, submit(check)
 
 
 def _off(check: Check, artifact: str) -> bool:
-    """Whether the values of this artifact are over their tolerance; checks name it without its folder."""
-    return check.artifact == Path(artifact).name and check.kind == "values" and check.status == "failed"
+    """Whether the values of this artifact are over their tolerance."""
+    return check.artifact == artifact and check.kind == "values" and check.status == "failed"
 
 
 def _remedy(target: Target, job: Job, name: str) -> list[str]:

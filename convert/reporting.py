@@ -124,7 +124,7 @@ def report(checks: "Sequence[Check]", as_json: bool, verbose: bool, **more: Any)
         for check in checks:
             if check.kind == "rules" and check.status == "passed" and check.message:
                 warning = f"{check.artifact}: {check.message}; `convert inspect` says why"
-                sys.stdout.write(f"warning: {shown(warning)}\n")
+                sys.stderr.write(f"warning: {shown(warning)}\n")
         if "folder" in more:
             sys.stdout.write(f"{shown(more['folder'])}\n")
     raise typer.Exit(code)

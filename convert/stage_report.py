@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from convert.broken import Break
-from convert.stages import REFERENCE, Stage, Stages, share
+from convert.stages import REFERENCE, Stage, Stages
 from convert.suggestion import Suggestion
 from recipes.base.shown import shown
 from validators import page
@@ -42,8 +42,9 @@ def exit_code(found: Stages) -> int:
     if any(stage.status == "failed" for stage in found.stages):
         return 1
     # A runtime that is absent leaves no file unseen that another one runs.
-    seen = {stage.file.path for stage in found.stages if stage.file and stage.status == "passed"}
-    return 3 if found.absent or any(stage.file and stage.file.path not in seen for stage in found.stages) else 0
+    files = {stage.run.file.name for stage in found.stages if stage.run}
+    seen = {stage.run.file.name for stage in found.stages if stage.run and stage.status == "passed"}
+    return 3 if found.absent or files - seen else 0
 
 
 def verdict(found: Stages, wrong: Sequence[Break]) -> str:
@@ -65,8 +66,7 @@ def _told(check: Check) -> str:
     comparison = check.comparison
     if comparison is None:
         return ", ".join(filter(None, (check.case, check.kind, check.message)))
-    times = share(check)
-    over = f", {times:.3g} times what is allowed" if isfinite(times) else ""
+    over = f", {comparison.used:.3g} times what is allowed" if isfinite(comparison.used) else ""
     precision = ", in float64" if check.precision == "fp64" else ""
     return f"{check.output} is off by {comparison.max_abs:.3g} in {check.case}{precision}{over}"
 
@@ -80,7 +80,9 @@ def text(found: Stages, wrong: Sequence[Break], suggested: Sequence[Suggestion] 
     """A line a stage, what is known of each that broke, and what was suggested where that was asked for."""
     grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for head, right in _COLUMNS:
-        grid.add_column(head, justify="right" if right else "left", no_wrap=right or head == "stage")
+        # Names may be long, and go on in the next line; nothing is cut.
+        no_wrap = right or head == "status"
+        grid.add_column(head, justify="right" if right else "left", no_wrap=no_wrap, overflow="fold")
     broken = {one.stage for one in wrong}
     for stage in found.stages:
         grid.add_row(*_row(stage, stage.name in broken))
@@ -220,7 +222,7 @@ def _stage(stage: Stage) -> dict[str, Any]:
         "status": stage.status,
         "checks": len(stage.checks),
         "worst": asdict(worst) if worst else None,
-        "allowed": _finite(share(worst)) if worst else None,
+        "allowed": _finite(worst.comparison.used) if worst and worst.comparison else None,
     }
 
 

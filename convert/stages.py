@@ -19,24 +19,24 @@ from convert import manifest as manifests
 from convert.again import AbsentError, request_of, settled_again
 from convert.background import Submit, in_background
 from convert.lowering import Form, Proof, faithful_form, lowered_form, proved, prover
-from convert.manifest import Artifact, Manifest
+from convert.manifest import Manifest
 from convert.progress import Step
 from convert.subject import Branch, Subject, held_to
 from convert.targets import named
-from convert.targets.target import Job, Target
-from convert.verify import check_artifact, check_in, checksums
+from convert.targets.target import Job
+from convert.verify import File, cases_of, check_artifact, check_in, checksums, file_of
 from recipes.base.errors import UserError
-from recipes.base.tensor import Input, Output
 from recipes.base.threads import one_thread
 from recipes.base.worker import Worker
 from validators import reference
+from validators.report import badness
 from validators.results import Check, Status
 from validators.runners.pytorch import answers
 from validators.runners.runner import Arrays, Port, Runner, RunnerError, shortened
 from validators.runners.runtime import Runtime
 from validators.traces import Trace
 from validators.traces.pytorch import trace_model
-from validators.values import Case, check_values, fed
+from validators.values import Case, check_values
 
 REFERENCE = "reference.json"
 
@@ -47,27 +47,20 @@ Tracer = Callable[[Arrays], Trace]
 
 
 @dataclass(frozen=True)
-class File:
-    """An artifact of the folder as one runtime runs it; `job` makes its like, and is None where the model is not here.
+class Run:
+    """A file of the folder as one runtime runs it; `job` makes its like, and is None where the model is not here."""
 
-    It takes `tensor` and gives `outputs`.
-    """
-
-    path: Path
-    artifact: Artifact
-    target: Target
+    file: File
     runtime: Runtime
-    tensor: Input
-    outputs: tuple[Output, ...]
     job: Job | None
 
-    def checks(self, path: Path, cases: Sequence[Case], run_code: bool = True) -> list[Check]:
-        """Of the file at that path, in every runtime, as one that was made like this one."""
-        return check_artifact(self.target, path, self.artifact, self.tensor, self.outputs, cases, run_code=run_code)
+    def trace(self, inputs: Arrays) -> Trace:
+        """Raises RunnerError."""
+        return self.runtime.trace(self.file.path, inputs)
 
-    def trace(self, inputs: Arrays, path: Path | None = None) -> Trace:
-        """Of this file, or of another one like it. Raises RunnerError."""
-        return self.runtime.trace(path or self.path, inputs)
+    def checks(self, cases: Sequence[Case]) -> tuple[Check, ...]:
+        """Of the file's form, and of its values in this runtime."""
+        return tuple(one for one in check_artifact(self.file, cases) if one.runtime in ("", self.runtime.name))
 
 
 @dataclass(frozen=True)
@@ -84,7 +77,7 @@ class Stage:
     checks: tuple[Check, ...]
     cases: Sequence[Case]
     trace: Tracer | None = None
-    file: File | None = None
+    run: Run | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -97,7 +90,7 @@ class Stage:
     @property
     def worst(self) -> Check | None:
         """The check that is furthest from passing."""
-        return max(self.checks, key=_badness, default=None)
+        return max(self.checks, key=_telling, default=None)
 
 
 @dataclass(frozen=True)
@@ -110,19 +103,10 @@ class Stages:
     absent: str = ""
 
 
-def share(check: Check) -> float:
-    """Which part of the tolerance is used, at most 1 where that passes; infinite where nothing could be compared."""
-    found = check.comparison
-    if found is None:
-        return np.inf if check.status == "failed" else 0.0
-    if not found.atol:
-        return 0.0 if found.passed else np.inf
-    return found.passing_atol / found.atol
-
-
-def _badness(check: Check) -> tuple[bool, bool, float, bool]:
-    """Of two that fail, one in float32 tells people more than one in float64."""
-    return check.status == "failed", check.precision != "fp64", share(check), check.comparison is not None
+def _telling(check: Check) -> tuple[bool, bool, bool, tuple[float, ...]]:
+    """Of two that fail, one in float32 tells people more than one in float64; of others, one that has figures."""
+    failed = check.status == "failed"
+    return failed, check.precision != "fp64", failed or check.comparison is not None, badness(check)
 
 
 def stages(
@@ -228,29 +212,25 @@ class _Made:
 
         What the file declares of itself is the first one's, too.
         """
-        artifact = self.manifest.artifacts[name]
-        tensor, outputs = self.manifest.fed_by(artifact.input)
-        if job is None and tensor != self.manifest.input:
-            cases = fed(cases, tensor)
-        target, path = named(artifact.format), self.folder / name
-        runtimes = sorted(
-            target.runtimes_of(path.name), key=lambda runtime: (runtime.absent() is not None, not runtime.unrounded)
-        )
-        worker = Worker(target.needs())
+        file = file_of(self.folder, self.manifest, name)
+        if job is None:
+            cases = cases_of(file, self.manifest, cases)
+        runtimes = sorted(file.runtimes(), key=lambda runtime: (runtime.absent() is not None, not runtime.unrounded))
+        worker = Worker(file.target.needs())
         # It may be a fork of this process, which is to be made here: where no other thread is amid its work.
         worker.start()
 
         def check() -> list[Check]:
             with worker:
-                return check_in(worker, target, path, artifact, tensor, outputs, cases, run_code=self.run_code)
+                return check_in(worker, file, cases, run_code=self.run_code)
 
         checking = self.submit(check)
         first = ""
         for runtime in runtimes:
-            file = File(path, artifact, target, runtime, tensor, outputs, job)
-            trace = file.trace if runtime.tracer else None
+            run = Run(file, runtime, job)
+            trace = run.trace if runtime.tracer else None
             by = f"the runtime {runtime.name}" if first else f"the file {name}"
-            stage = Stage(f"{name}, {runtime.name}", by, first or of, (), cases, trace, file)
+            stage = Stage(f"{name}, {runtime.name}", by, first or of, (), cases, trace, run)
             yield partial(_with_checks, stage, checking, {runtime.name} if first else {runtime.name, ""})
             first = first or f"{name}, {runtime.name}"
 

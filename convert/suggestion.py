@@ -9,8 +9,9 @@ case; where another case fails, it is looked at as well.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
@@ -21,9 +22,10 @@ from convert import manifest as manifests
 from convert.broken import Break, breaks
 from convert.manifest import Manifest
 from convert.progress import Step
-from convert.stages import File, Stage, Stages, stages
+from convert.stages import Run, Stage, Stages, stages
 from convert.targets.coreml import FLOAT32_OP
-from convert.targets.target import Settings
+from convert.targets.target import Job, Settings
+from convert.verify import File
 from exporters.coreml.precision import plain_name
 from recipes.base.errors import UserError
 from recipes.base.quiet import quiet
@@ -65,11 +67,11 @@ class Suggestion:
 def suggestions(found: Stages, wrong: Sequence[Break], step: Step) -> list[Suggestion]:
     """For each package that rounding broke; none where it broke none."""
     rounded = {one.stage for one in wrong if one.rounding}
-    broken = {stage.file.path for stage in found.stages if stage.file and stage.name in rounded}
+    broken = {stage.run.file.name for stage in found.stages if stage.run and stage.name in rounded}
     return [
-        _suggested(stage, stage.file, found, step)
+        _suggested(stage, stage.run, found, step)
         for stage in found.stages
-        if stage.file and stage.file.path in broken and _as_stored(stage.file) and stage.status == "failed"
+        if stage.run and stage.run.file.name in broken and _as_stored(stage.run) and stage.status == "failed"
     ]
 
 
@@ -85,42 +87,43 @@ def for_package(package: Path, step: Step, checkpoint: Path | None = None) -> li
     return [one for one in every if one.artifact == package.name]
 
 
-def _as_stored(file: File) -> bool:
+def _as_stored(run: Run) -> bool:
     """Whether this runs a package, and rounds as it says; anywhere, and not Apple's runtime on macOS alone."""
-    runtime = file.runtime
-    return FLOAT32_OP in file.target.options and bool(runtime.tracer) and not runtime.unrounded
+    runtime = run.runtime
+    return FLOAT32_OP in run.file.target.options and bool(runtime.tracer) and not runtime.unrounded
 
 
-def _suggested(stage: Stage, file: File, found: Stages, step: Step) -> Suggestion:
-    name = file.path.relative_to(found.folder).as_posix()
-    nothing = Suggestion(name, (), (), 0, 0, 0, "")
-    if file.job is None:
+def _suggested(stage: Stage, run: Run, found: Stages, step: Step) -> Suggestion:
+    nothing = Suggestion(run.file.name, (), (), 0, 0, 0, "")
+    if run.job is None:
         return replace(nothing, why=f"it takes the model, which is not here: {found.absent}")
-    exacter = file.target.remedies(file.job.settings)
+    job = run.job
+    exacter = run.file.target.remedies(job.settings)
     if not exacter:
         return replace(nothing, why="all of it is in float32 already")
     with TemporaryDirectory() as scratch:
-        made = _Made(file, name, Path(scratch), step)
-        exact = CoreMLModel(made(exacter[-1]), precision="float32")
-        halves, float32 = _types(CoreMLModel(made(file.job.settings)), exact)
+        made = _Made(run, job, Path(scratch))
+        exact = CoreMLModel(made(exacter[-1]).file.path, precision="float32")
+        halves, float32 = _types(CoreMLModel(made(job.settings).file.path), exact)
         start = replace(nothing, float32=float32, kept=float32, count=float32 + len(halves))
         failing = _failing(stage.cases, stage.checks)
         if not failing:
             return replace(start, why="what fails is the file's form, and no value")
         for margin in _MARGINS:
             with step("ops"):
-                search = _Search(exact, halves, failing, file, margin)
+                search = _Search(exact, halves, failing, run.file, margin)
                 kept = search.found()
             if not kept:
                 return replace(start, why=search.why)
-            settings = {**file.job.settings, FLOAT32_OP.name: (*_given(file), *kept)}
-            path = made(settings)
-            checks = [one for one in made.checks(path, stage.cases) if one.runtime in ("", file.runtime.name)]
+            given = cast("tuple[str, ...]", job.settings[FLOAT32_OP.name])
+            tried = made({**job.settings, FLOAT32_OP.name: (*given, *kept)})
+            with step("check"):
+                checks = tried.checks(stage.cases)
             more = _failing(stage.cases, checks)
             if not more:
-                _, now = _types(CoreMLModel(path), exact)
+                _, now = _types(CoreMLModel(tried.file.path), exact)
                 command = _command(found.manifest, kept)
-                return replace(start, ops=kept, most=search.most, kept=now, command=command, checks=tuple(checks))
+                return replace(start, ops=kept, most=search.most, kept=now, command=command, checks=checks)
             # The next choice must hold for these as well, and leave more room.
             failing = [*failing, *(case for case in more if all(case is not one for one in failing))]
         return replace(start, why=f"{len(kept)} ops were tried, and {more[0].name} still fails")
@@ -131,12 +134,6 @@ def _failing(cases: Sequence[Case], checks: Iterable[Check]) -> list[Case]:
     return [case for case in cases if case.name in names]
 
 
-def _given(file: File) -> tuple[str, ...]:
-    """Those that are kept already."""
-    assert file.job is not None
-    return cast("tuple[str, ...]", file.job.settings[FLOAT32_OP.name])
-
-
 def _command(manifest: Manifest, ops: Collection[str]) -> str:
     """Quoted anew: it is there to be typed, and a stranger's manifest may hold what a shell would run."""
     return shlex.join([*shlex.split(manifest.command), *(word for name in ops for word in (FLOAT32_OP.flag, name))])
@@ -144,25 +141,19 @@ def _command(manifest: Manifest, ops: Collection[str]) -> str:
 
 @dataclass
 class _Made:
-    """Makes packages like the file's with other settings, each in a folder of its own, and checks them."""
+    """Makes packages like the one of `run` with other settings, each in a folder of its own."""
 
-    file: File
-    name: str
+    run: Run
+    job: Job
     scratch: Path
-    step: Step
     count: int = 0
 
-    def __call__(self, settings: Settings) -> Path:
-        assert self.file.job is not None
+    def __call__(self, settings: Settings) -> Run:
         self.count += 1
         folder = self.scratch / str(self.count)
         folder.mkdir()
-        self.file.target.make(replace(self.file.job, settings=settings, folder=folder))
-        return folder / self.name
-
-    def checks(self, path: Path, cases: Sequence[Case]) -> list[Check]:
-        with self.step("check"):
-            return self.file.checks(path, cases)
+        self.run.file.target.make(replace(self.job, settings=settings, folder=folder))
+        return replace(self.run, file=replace(self.run.file, folder=folder))
 
 
 def _types(model: CoreMLModel, exact: CoreMLModel) -> tuple[list[str], int]:
@@ -196,11 +187,11 @@ class _Search:
 
     def found(self) -> tuple[str, ...]:
         """In the order of the program."""
-        if self._over(()) > 1:
+        if self._need(())[0] > 1:
             self.why = "the cases that fail do so in float32 throughout too, so that it is not rounding"
             return ()
-        moved = {name: self._over((name,)) for name in self._halves}
-        ranked = sorted(moved, key=lambda name: -moved[name])
+        moved = {name: self._need((name,)) for name in self._halves}
+        ranked = sorted(moved, key=lambda name: moved[name], reverse=True)
         most = int(len(ranked) * _MOST)
         count = _FIRST
         while count < most and not self._passes(ranked[:count]):
@@ -233,7 +224,7 @@ class _Search:
 
     def _passes(self, kept: Collection[str]) -> bool:
         whole = self._whole(kept)
-        return self._over([name for name in self._halves if name not in whole]) <= self._margin
+        return self._need([name for name in self._halves if name not in whole])[0] <= self._margin
 
     def _whole(self, kept: Collection[str]) -> set[str]:
         """With those between them: float16 between two that are float32 would round all that goes through."""
@@ -250,22 +241,23 @@ class _Search:
             whole |= more
         return whole
 
-    def _over(self, halves: Collection[str]) -> float:
-        """By how much the worst output is over its tolerance with these ops in float16, as a part of that."""
-        return max(self._share(case, runs, halves) for case, runs in self._runs)
+    def _need(self, halves: Collection[str]) -> tuple[float, float]:
+        """Of the worst output with these ops in float16: which share of its tolerance it uses, and which atol it needs.
 
-    def _share(self, case: Case, runs: Sequence[Halving], halves: Collection[str]) -> float:
+        Where no atol is allowed, the second alone tells one choice from another.
+        """
+        return max(need for case, runs in self._runs for need in self._needs(case, runs, halves))
+
+    def _needs(self, case: Case, runs: Sequence[Halving], halves: Collection[str]) -> Iterator[tuple[float, float]]:
         rows = [run.outputs(halves) for run in runs]
-        shares = [0.0]
         for output in self._file.outputs:
             expected = Sampled.of(case.expected[output.name])
             actual = np.concatenate([np.atleast_1d(row[output.name]) for row in rows])
             if not np.isfinite(actual).all():
-                return np.inf
-            tolerance = output.tolerances[self._file.artifact.precision]
-            found = compare(expected, actual, tolerance, output.kind)
-            shares.append(found.passing_atol / tolerance.atol if tolerance.atol else 2.0 * (not found.passed))
-        return max(shares)
+                yield inf, inf
+                continue
+            found = compare(expected, actual, output.tolerances[self._file.artifact.precision], output.kind)
+            yield found.used, found.passing_atol
 
 
 def _clips(case: Case) -> list[dict[str, np.ndarray]]:

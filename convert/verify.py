@@ -1,7 +1,7 @@
 """Verifies a made folder from its own files alone: no checkpoint, no PyTorch model."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from convert import manifest as manifests
@@ -17,7 +17,43 @@ from recipes.base.worker import Worker, WorkerError
 from validators import reference
 from validators.results import Check
 from validators.runners.runner import RunnerError
+from validators.runners.runtime import Runtime
 from validators.values import Case, check_values, fed
+
+
+@dataclass(frozen=True)
+class File:
+    """An artifact in a folder, which its manifest calls `name`: its path there. It takes `tensor` and gives `outputs`.
+
+    Checks are of that name, for two folders inside may hold files that are called alike.
+    """
+
+    folder: Path
+    name: str
+    artifact: Artifact
+    target: Target
+    tensor: Input
+    outputs: tuple[Output, ...]
+
+    @property
+    def path(self) -> Path:
+        return self.folder / self.name
+
+    def runtimes(self) -> tuple[Runtime, ...]:
+        """Those that are for it, whether they are here or not."""
+        return self.target.runtimes_of(self.path.name)
+
+
+def file_of(folder: Path, manifest: Manifest, name: str) -> File:
+    """An artifact as the folder's manifest lists it. Raises UserError where it is fed what is no input."""
+    artifact = manifest.artifacts[name]
+    tensor, outputs = manifest.fed_by(artifact.input)
+    return File(folder, name, artifact, named(artifact.format), tensor, outputs)
+
+
+def cases_of(file: File, manifest: Manifest, cases: Sequence[Case]) -> Sequence[Case]:
+    """The folder's cases, as the artifact is fed them. Raises UserError as `fed` does."""
+    return cases if file.tensor == manifest.input else fed(cases, file.tensor)
 
 
 def verify(folder: Path, step: Step, *, run_code: bool = False) -> list[Check]:
@@ -32,70 +68,58 @@ def verify(folder: Path, step: Step, *, run_code: bool = False) -> list[Check]:
         # Bytes that are not those that were made are not worth a closer look, nor safe to load.
         return checks
     cases = reference.read(folder).cases
-    for name, artifact in manifest.artifacts.items():
+    for name in manifest.artifacts:
         with step(name):
-            tensor, outputs = manifest.fed_by(artifact.input)
-            own = cases if tensor == manifest.input else fed(cases, tensor)
-            target = named(artifact.format)
-            checks += check_artifact(target, folder / name, artifact, tensor, outputs, own, run_code=run_code)
+            file = file_of(folder, manifest, name)
+            checks += check_artifact(file, cases_of(file, manifest, cases), run_code=run_code)
     return checks
 
 
-def check_artifact(
-    target: Target,
-    path: Path,
-    artifact: Artifact,
-    tensor: Input,
-    outputs: tuple[Output, ...],
-    cases: Sequence[Case],
-    *,
-    run_code: bool = True,
-) -> list[Check]:
+def check_artifact(file: File, cases: Sequence[Case], *, run_code: bool = True) -> list[Check]:
     """As `check_in`, in a worker of its own."""
-    with Worker(target.needs()) as worker:
-        return check_in(worker, target, path, artifact, tensor, outputs, cases, run_code=run_code)
+    with Worker(file.target.needs()) as worker:
+        return check_in(worker, file, cases, run_code=run_code)
 
 
-def check_in(
-    worker: Worker,
-    target: Target,
-    path: Path,
-    artifact: Artifact,
-    tensor: Input,
-    outputs: tuple[Output, ...],
-    cases: Sequence[Case],
-    *,
-    run_code: bool = True,
-) -> list[Check]:
+def check_in(worker: Worker, file: File, cases: Sequence[Case], *, run_code: bool = True) -> list[Check]:
     """The file itself, and its values in every runtime of its format; runtimes that are absent are not verified.
 
     All that opens the file does so in the worker: one that dies has failed one check. Programs are run where that is
     allowed, and they are those that are made of the graph beside them.
     """
+    target, precision = file.target, file.artifact.precision
     try:
-        checks = worker.call(
-            target.check_file, path, artifact, tensor, outputs, returns=list[Check], raises=(UserError,)
+        form = worker.call(
+            target.check_file,
+            file.path,
+            file.artifact,
+            file.tensor,
+            file.outputs,
+            returns=list[Check],
+            raises=(UserError,),
         )
     except (WorkerError, UserError) as error:
         # What is wrong with one file says nothing of the others.
         fault = str(error) if isinstance(error, UserError) else f"what reads it {error}"
-        checks = [Check(path.name, "", artifact.precision, "", "", "file", "failed", fault)]
+        form = [Check(file.name, "", precision, "", "", "file", "failed", fault)]
+    # What looks at a file alone knows nothing of the folder that it is in.
+    checks = [replace(check, artifact=file.name) for check in form]
     refused = ""
     if target.code and not all(check.status == "passed" for check in checks):
         refused = "it is a program, and not known to be made here: it is not run"
     elif target.code and not run_code:
         refused = "it is a program; --run-code runs it, for folders that you trust"
-    for runtime in target.runtimes_of(path.name):
-        unseen = Check(path.name, runtime.name, artifact.precision, "", "", "values", "not verified")
+    for runtime in file.runtimes():
+        unseen = Check(file.name, runtime.name, precision, "", "", "values", "not verified")
         if reason := refused or runtime.absent():
             checks.append(replace(unseen, message=reason))
             continue
         try:
-            runner = runtime.open(path, worker, tensor)
+            runner = runtime.open(file.path, worker, file.tensor)
         except RunnerError as error:
             checks.append(replace(unseen, status="failed", message=str(error)))
             continue
-        checks += check_values(runner, cases, outputs, artifact=path.name, precision=artifact.precision)
+        checks += check_values(runner, cases, file.outputs, artifact=file.name, precision=precision)
     return checks
 
 

@@ -91,12 +91,14 @@ def summary(checks: Sequence[Check]) -> dict[str, Any]:
     return as_json(checks) | {"checks": as_json(kept)["checks"]}
 
 
-def badness(check: Check) -> tuple[int, float, float]:
-    """Orders cases: by status first; what could not even be compared is worse than any figure."""
+def badness(check: Check) -> tuple[int, float, float, float]:
+    """Orders checks: by status first, then by the share of the tolerance that is used.
+
+    What could not even be compared is worse than any figure.
+    """
     severity = ("passed", "not verified", "failed").index(check.status)
-    if check.comparison is None:
-        return severity, inf, inf
-    return severity, check.comparison.passing_atol, check.comparison.max_abs
+    found = check.comparison
+    return (severity, inf, inf, inf) if found is None else (severity, found.used, found.passing_atol, found.max_abs)
 
 
 _Column = Callable[[Check], str]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 Status = Literal["passed", "failed", "not verified"]
@@ -41,13 +42,25 @@ class Comparison:
     worst_actual: float
     passed: bool
 
+    @property
+    def used(self) -> float:
+        """The share of atol that is needed: at most 1 where it passed, and infinite where none is allowed and some is.
+
+        Of two that need an infinite share, the one with the greater `passing_atol` is worse.
+        """
+        if not self.atol:
+            return inf if self.passing_atol else 0.0
+        share = self.passing_atol / self.atol
+        # `passing_atol` may be an ulp more than what passed: it is a difference, and what is compared is a sum.
+        return min(share, 1.0) if self.passed else share
+
 
 @dataclass(frozen=True)
 class Check:
     """One question asked of one file and its answer. Fields that do not apply are empty.
 
-    `artifact` is the model file in question. It stays empty in checks of other things, such as a checkpoint's checksum:
-    whatever is named here must have its values verified (see `exit_code`).
+    `artifact` is the model file in question, by its path in the folder that it was made in. It stays empty in checks of
+    other things, such as a checkpoint's checksum: whatever is named here must have its values verified (`exit_code`).
     """
 
     artifact: str

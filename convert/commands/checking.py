@@ -89,7 +89,8 @@ def compare(
         PrecisionChoice | None,
         typer.Option(
             help="Whose tolerances: the manifest's where EXPECTED lies in a made folder, else none for integers, "
-            "atol 0.0001 and rtol 0.0001 for fp32, atol 0.02 and rtol 0.01 for the others. Default: as the models compute, else fp32."
+            "atol 0.0001 and rtol 0.0001 for fp32, atol 0.02 and rtol 0.01 for the others. "
+            "Default: as the models compute, else fp32."
         ),
     ] = None,
     atol: Atol = None,

@@ -241,6 +241,7 @@ TARGET = Target(
     refuse=refuse,
     remarks=remarks,
     swept=True,
+    beside=("onnx",),
     claims=lambda name: _is_folder(name) or _is_program(name),
     code=True,
 )

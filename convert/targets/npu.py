@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from convert.targets.target import SECONDS, Job, Product, Settings, Target, refuse_seconds
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from recipes.base.spec import Variant
     from recipes.base.tensor import Input, Output
     from validators.results import Check
-    from validators.runners.runner import Runner
     from validators.values import Case
 
 _SAMPLE = """## `{file}` in SigmaStar's toolchain
@@ -154,13 +152,6 @@ def check_file(path: Path, artifact: Artifact, tensor: Input, outputs: tuple[Out
     return check_npu_pack(path, tensor, outputs, artifact.size, OPSET)
 
 
-def open_stand_in(path: Path) -> Runner:
-    """ONNX Runtime on the graph of the pack, before the vendor's tools have converted and quantised it."""
-    from validators.runners.onnxruntime import open_file
-
-    return replace(open_file(path), runtime=_STAND_IN)
-
-
 def _is_the_vendors() -> str:
     return (
         "SigmaStar's simulator comes with its toolchain alone and is not run from here, so that the quantised model is "
@@ -175,8 +166,6 @@ def remarks(artifact: Artifact, manifest: Manifest) -> str:
     )
 
 
-_STAND_IN = "onnxruntime-stand-in"
-
 TARGET = Target(
     name="npu",
     title="SigmaStar NPU",
@@ -184,7 +173,8 @@ TARGET = Target(
     packages=("onnx", "onnxruntime", "onnxsim"),
     runtimes=(
         Runtime("sgs-simulator", "", _is_the_vendors),
-        Runtime(_STAND_IN, "convert.targets.npu:open_stand_in"),
+        # On the graph of the pack, before the vendor's tools have converted and quantised it.
+        Runtime("onnxruntime-stand-in", "validators.runners.onnxruntime:open_file"),
     ),
     make=make,
     check_file=check_file,

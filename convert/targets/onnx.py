@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from convert.manifest import Artifact
     from convert.subject import Branch
+    from exporters.lowering.shipped import Shipped
     from recipes.base.tensor import Input, Output
     from validators.results import Check
 
@@ -72,6 +73,7 @@ def make(job: Job) -> Product:
     """The simplified graph, held to the one that it was made from."""
     import onnx
 
+    from convert.lowering import held
     from convert.manifest import Artifact
     from convert.subject import WHOLE
     from exporters.onnx.export import export
@@ -81,7 +83,8 @@ def make(job: Job) -> Product:
     branch = job.branch
     name = f"{branch.stem}.onnx"
     with job.step("export"):
-        exported = export(job.lowered, branch.variant, _opset(job))
+        module, notes = _form(job)
+        exported = export(module, branch.variant, _opset(job))
     with job.step("simplify"):
         simplified = simplify(exported)
         describe(simplified, branch.variant, branch.facts)
@@ -89,11 +92,25 @@ def make(job: Job) -> Product:
     tensor = branch.variant.input
     with job.step("check"):
         checks = against_exported(name, exported, simplified, branch)
+        if notes:
+            checks += tuple(held(branch, module, job.lowered, "for tract"))
         if tensor.stream:
             checks += against_whole(name, simplified, job.folder / f"{WHOLE}.onnx", branch)
     size = tensor.default if tensor.fixed else None
     artifact = Artifact(TARGET.name, tensor.name, "fp32", size, dict(job.settings))
-    return Product({name: artifact}, checks)
+    return Product({name: artifact}, checks, notes=notes)
+
+
+def _form(job: Job) -> tuple[Shipped, tuple[str, ...]]:
+    """The module to export, and what was done to it for one runtime alone."""
+    from exporters.onnx.tract import for_tract
+
+    chosen = job.settings[FAST_IN.name]
+    assert isinstance(chosen, tuple)
+    if "tract" not in chosen:
+        return job.lowered, ()
+    module, done = for_tract(job.lowered)
+    return module, tuple(f"for tract, {each}" for each in done)
 
 
 def _opset(job: Job) -> int:
@@ -112,7 +129,7 @@ def interim(job: Job) -> Iterator[Interim]:
     from validators.traces.onnx import trace_model
 
     with job.step("export"):
-        model = export(job.lowered, job.branch.variant, _opset(job))
+        model = export(_form(job)[0], job.branch.variant, _opset(job))
     for name, by in (("exported", "the export"), ("simplified", "the simplifier")):
         if name == "simplified":
             with job.step("simplify"):
@@ -158,6 +175,14 @@ def check_file(path: Path, artifact: Artifact, tensor: Input, outputs: tuple[Out
 # Other formats may hold the very file.
 OPSET = Option("opset", int, "ONNX opset.", default=17, least=13, most=20)
 
+FAST_IN = Option(
+    "fast_in",
+    ("tract",),
+    "Lay the file out for this runtime, where that is not the form that is fast in ONNX Runtime.",
+    default=(),
+    repeat=True,
+)
+
 TARGET = Target(
     name="onnx",
     title="ONNX",
@@ -171,7 +196,7 @@ TARGET = Target(
     interim=interim,
     check_file=check_file,
     sample=_SAMPLE,
-    options=(OPSET,),
+    options=(OPSET, FAST_IN),
     streaming=_STREAMING,
     always=True,
     swept=True,

@@ -147,6 +147,8 @@ class Target:
     `streaming` is that section for a file that is fed chunks; a format without one has no such files. `remembering`
     gives it for settings with which such a file keeps its state itself, and nothing for others.
 
+    `beside` names the formats whose files of the same model `make` finds in the folder, since they are made before it.
+
     `claims` tells its artifacts by their file's name, where that is not by the ending. `code`: artifacts are programs,
     run by a check only where `check_file` has passed, since a stranger's may do anything.
 
@@ -174,6 +176,7 @@ class Target:
     bounded: bool = False
     swept: bool = False
     remedies: Callable[[Settings], tuple[Settings, ...]] = lambda settings: ()
+    beside: tuple[str, ...] = ()
     claims: Callable[[str], bool] | None = None
     interim: Callable[[Job], Iterator[Interim]] = lambda job: iter(())
     streaming: str = ""

@@ -51,7 +51,6 @@ def make(job: Job) -> Product:
         package = runtime.package(download_bar)
         (job.folder / NAME).mkdir()
         sounds = {case.name.replace("_", " "): job.folder / "reference" / f"{case.name}.wav" for case in branch.cases}
-        # What is always made is made first.
         folder.write(
             job.folder / NAME,
             job.folder / f"{branch.stem}.onnx",
@@ -112,5 +111,6 @@ TARGET = Target(
     check_file=check_file,
     sample=_SAMPLE,
     options=(OPSET,),
+    beside=("onnx",),
     remarks=remarks,
 )

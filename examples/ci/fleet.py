@@ -11,6 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,7 @@ def rows(variant: str, path: Path) -> Iterator[dict[str, str]]:
         sizes = [
             entry["size"] for file, entry in manifest["files"].items() if file == name or file.startswith(f"{name}/")
         ]
-        # A check has the name of the file alone.
-        checks = [check for check in results["checks"] if check["artifact"] == name.rpartition("/")[2]]
+        checks = [check for check in results["checks"] if check["artifact"] == name]
         failed = sum(check["status"] == "failed" for check in checks)
         compared = [check for check in checks if check["comparison"]]
         worst = max(compared, key=used, default=None)
@@ -57,7 +57,8 @@ def rows(variant: str, path: Path) -> Iterator[dict[str, str]]:
 def used(check: dict[str, Any]) -> float:
     """The share of the tolerance that the worst case takes; more than 1 fails."""
     found = check["comparison"]
-    return float(found["passing_atol"] / found["atol"]) if found["atol"] else float(not found["passed"])
+    none = inf if found["passing_atol"] else 0.0
+    return float(found["passing_atol"] / found["atol"]) if found["atol"] else none
 
 
 def table(found: Sequence[dict[str, str]]) -> str:

@@ -80,7 +80,7 @@ def test_files_agree_with_the_authors(made: Path, truth: Callable[..., Any], run
 def test_the_folder_is_verified_again(convert: Convert, made: Path) -> None:
     said = convert("check", made)
     assert said.exit_code == 0
-    assert "NOT VERIFIED model.npu.onnx, sgs-simulator" in said.stdout
+    assert "NOT VERIFIED npu/model.npu.onnx, sgs-simulator" in said.stdout
 
 
 def test_the_npus_pack_is_held_to_a_device(convert: Convert, made: Path, tmp_path: Path) -> None:

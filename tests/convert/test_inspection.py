@@ -158,6 +158,6 @@ def test_warnings_stand_below_the_table_and_leave_the_exit_code(made_pann, capsy
     with pytest.raises(typer.Exit) as left:
         reporting.report([check, verified], as_json=False, verbose=False)
     assert left.value.exit_code == 0
-    line = capsys.readouterr().out.splitlines()[-1]
+    line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith("warning: model.mlpackage: gpu-dimension (")
     assert line.endswith("`convert inspect` says why")

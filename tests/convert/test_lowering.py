@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 
-from convert.lowering import Form, Proof, faithful_form, lowered_form, proved, prover
+from convert.lowering import Form, Proof, faithful_form, held, lowered_form, proved, prover
 from convert.subject import Branch
 from exporters.lowering import REWRITES, Applied
 from exporters.lowering.graph import change_layer, layer, nodes
@@ -200,3 +200,14 @@ def test_a_wrong_rewrite_fails_the_command(
     assert said.exit_code == 1
     assert "FAILED pytorch-lowered, fp32" in said.stdout
     assert "warning: with the rewrite merge-pools answers are over their tolerance" in said.stderr
+
+
+@pytest.mark.parametrize(("by", "precisions"), [(0, set()), (1e-6, {"fp64"})])
+def test_a_form_for_one_runtime_is_held_to_the_lowered_one(tiny: Any, by: float, precisions: set[str]) -> None:
+    branch = _branch(tiny)
+    plain, own = lowered_form(branch).module, lowered_form(branch).module
+    with torch.no_grad():
+        next(part for part in own.modules() if isinstance(part, nn.Conv2d)).weight.mul_(1 + by)
+    checks = held(branch, own, plain, "for tract")
+    assert {check.case for check in checks} == {"case 0", "case 1", "case 2"}
+    assert {check.precision for check in checks if check.status == "failed"} == precisions

@@ -15,13 +15,14 @@ import pytest
 from convert.subject import Branch
 from convert.targets import npu
 from convert.targets.target import Job, Product
-from convert.verify import check_artifact
+from convert.verify import File, check_artifact
 from exporters.lowering import lower
 from exporters.onnx.opset import to_opset
 from recipes.base.errors import UserError
 from recipes.base.facts import facts_of
 from recipes.base.spec import Preparation, Variant
 from validators.compare import Sampled
+from validators.results import Check
 from validators.runners.pytorch import answers
 from validators.values import Case
 
@@ -120,15 +121,18 @@ def test_answers_are_whole_where_the_reference_is_not(make: Any, branch: Branch)
     np.testing.assert_array_equal(wanted.sampled(found), wanted.values)
 
 
+def _checked(folder: Path, product: Product, branch: Branch) -> list[Check]:
+    ((name, artifact),) = product.artifacts.items()
+    file = File(folder, name, artifact, npu.TARGET, branch.variant.input, branch.variant.outputs)
+    return check_artifact(file, branch.cases)
+
+
 def test_every_row_is_held_to_pytorch_by_a_runtime_that_says_what_it_is(make: Any, branch: Branch) -> None:
     folder, product = make(branch)
-    ((name, artifact),) = product.artifacts.items()
-    checks = check_artifact(
-        npu.TARGET, folder / name, artifact, branch.variant.input, branch.variant.outputs, branch.cases
-    )
+    checks = _checked(folder, product, branch)
     assert [check for check in checks if check.status == "failed"] == []
     values = [check for check in checks if check.kind == "values"]
-    assert {check.artifact for check in checks} == {"model.npu.onnx"}
+    assert {check.artifact for check in checks} == {"npu/model.npu.onnx"}
     assert {check.case for check in values if check.status == "passed"} == {"rich", "pair", "part"}
     assert {check.runtime for check in values if check.status == "passed"} == {"onnxruntime-stand-in"}
     (unseen,) = (check for check in values if check.status == "not verified")
@@ -138,7 +142,7 @@ def test_every_row_is_held_to_pytorch_by_a_runtime_that_says_what_it_is(make: An
 
 def test_a_swapped_axis_in_the_graph_fails(make: Any, branch: Branch) -> None:
     folder, product = make(branch)
-    ((name, artifact),) = product.artifacts.items()
+    (name,) = product.artifacts
     model = onnx.load(str(folder / name))
     (node,) = (node for node in model.graph.node if "map" in node.output)
     node.output[0] = "straight"
@@ -150,9 +154,7 @@ def test_a_swapped_axis_in_the_graph_fails(make: Any, branch: Branch) -> None:
         model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value, np.int64), key))
     model.graph.node.append(onnx.helper.make_node("Slice", ["straight", *ends], ["map"]))
     onnx.save(model, str(folder / name))
-    checks = check_artifact(
-        npu.TARGET, folder / name, artifact, branch.variant.input, branch.variant.outputs, branch.cases
-    )
+    checks = _checked(folder, product, branch)
     assert {check.output for check in checks if check.status == "failed"} == {"map"}
 
 
@@ -244,8 +246,8 @@ def test_from_end_to_end(
     said = convert(*quick, *words)
     assert said.exit_code == 0, said.stdout + said.stderr
     assert "calibration" not in said.stderr
-    assert "model.npu.onnx, onnxruntime-stand-in, fp32" in said.stdout
-    assert "NOT VERIFIED model.npu.onnx, sgs-simulator, fp32" in said.stdout
+    assert "npu/model.npu.onnx, onnxruntime-stand-in, fp32" in said.stdout
+    assert "NOT VERIFIED npu/model.npu.onnx, sgs-simulator, fp32" in said.stdout
     manifest = json.loads((made / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["artifacts"]["npu/model.npu.onnx"]["size"] == 12800
     assert _files(made / "npu" / "calibration") == {"tone.1.bin", "tone.2.bin"}
@@ -264,7 +266,7 @@ def test_from_end_to_end(
 
 def _compared_with_the_simulator(convert: Convert, pack: Path, tmp_path: Path) -> None:
     """ONNX Runtime stands in for the vendor's simulator; what it writes of each input is held to `expected`."""
-    runner = npu.open_stand_in(pack / "model.npu.onnx")
+    runner = npu.TARGET.runtimes[1].open(pack / "model.npu.onnx")
     for got in (tmp_path / "got", tmp_path / "swapped"):
         for raw in sorted((pack / "inputs").iterdir()):
             (got / raw.stem).mkdir(parents=True)

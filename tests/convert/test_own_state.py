@@ -1,6 +1,7 @@
 """`--streaming CHUNK --ios 18`: a package that keeps the state between its chunks itself, and what it is held to."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,7 +18,7 @@ import pytest
 from convert import manifest
 from convert.manifest import Artifact
 from convert.targets import named
-from convert.verify import check_artifact
+from convert.verify import File, check_artifact
 from recipes.base.sound import rich
 from validators import reference
 from validators.coreml import CoreMLModel
@@ -179,7 +180,7 @@ def _failed(folder: Path, package: Path, ios: str = "18") -> str:
     tensor, outputs = found.fed_by("chunk")
     artifact = replace(found.artifacts[NAME], settings={"precision": "mixed", "seconds": None, "ios": ios})
     cases = [case for case in reference.read(folder).cases if case.name == "rich"]
-    checks = check_artifact(named("coreml"), package, artifact, tensor, outputs, cases)
+    checks = check_artifact(File(package.parent, package.name, artifact, named("coreml"), tensor, outputs), cases)
     return " ".join(check.message for check in checks if check.status == "failed")
 
 
@@ -208,15 +209,18 @@ def test_the_card_makes_a_state_and_feeds_it_first(made: tuple[Path, Any]) -> No
     assert "state_in" not in swift
 
 
-def test_it_is_inspected_compared_and_not_run_on_a_whole_sound(
-    made: tuple[Path, Any], convert: Convert, sounds: Path
+def test_it_is_inspected_compared_and_run_on_a_whole_sound_where_its_folder_says_how(
+    made: tuple[Path, Any], convert: Convert, sounds: Path, tmp_path: Path
 ) -> None:
     folder, _ = made
     shown = json.loads(convert("inspect", folder / NAME, "--json").stdout)
     assert shown["functions"][0]["states"] == [["state_in", "float16", "(3, 192)"]]
     assert "state_in" in convert("inspect", folder / NAME).stdout
     assert convert("compare", folder / "streaming.onnx", folder / NAME).exit_code == 0
-    said = convert("run", folder / NAME, next(iter(sorted(sounds.glob("*.wav")))))
+    sound = next(iter(sorted(sounds.glob("*.wav"))))
+    assert convert("run", folder / NAME, sound).exit_code == 0
+    shutil.copytree(folder / NAME, tmp_path / NAME)
+    said = convert("run", tmp_path / NAME, sound)
     assert said.exit_code == 2
     assert "takes sound in chunks, and keeps a state between them" in " ".join(said.stderr.split())
 

@@ -103,7 +103,7 @@ def test_the_manifest_says_how_it_was_made(manifest: dict[str, Any]) -> None:
     )
     assert manifest["weights"] == "synthetic"
     assert manifest["versions"].keys() >= {"python", "torch", "onnx", "coremltools"}
-    assert manifest["artifacts"]["model.onnx"]["settings"] == {"opset": 17}
+    assert manifest["artifacts"]["model.onnx"]["settings"] == {"opset": 17, "fast_in": []}
     assert manifest["artifacts"]["model.mlpackage"]["precision"] == "mixed"
     assert manifest["results"]["verdict"] == "passed"
 

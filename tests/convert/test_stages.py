@@ -214,10 +214,10 @@ def test_a_wrong_conversion_to_core_ml_is_named(folder: Path, monkeypatch: pytes
 
     monkeypatch.setattr("exporters.coreml.convert.convert", wrong)
     found, _ = _stages(folder)
-    file = next(stage.file for stage in found.stages if stage.name == PACKAGE[0])
-    assert file is not None
-    assert file.job is not None
-    file.target.make(replace(file.job, folder=folder))
+    run = next(stage.run for stage in found.stages if stage.name == PACKAGE[0])
+    assert run is not None
+    assert run.job is not None
+    run.file.target.make(replace(run.job, folder=folder))
     _relisted(folder)
     broken = _only(_stages(folder))
     assert (broken.stage, broken.by) == (PACKAGE[0], "the conversion to Core ML")
@@ -311,10 +311,10 @@ def test_files_are_held_to_the_reference_where_the_checkpoint_is_not_here(
 def test_rounding_is_told_from_a_fault_and_mended_by_ops_in_float32(folder: Path) -> None:
     """In float16 the floor under the logarithm of silence vanishes, and a spectrum is coarse."""
     found, _ = _stages(folder)
-    file = next(stage.file for stage in found.stages if stage.name == PACKAGE[0])
-    assert file is not None
-    assert file.job is not None
-    product = file.target.make(replace(file.job, folder=folder, settings={**file.job.settings, "precision": "fp16"}))
+    run = next(stage.run for stage in found.stages if stage.name == PACKAGE[0])
+    assert run is not None
+    assert run.job is not None
+    product = run.file.target.make(replace(run.job, folder=folder, settings={**run.job.settings, "precision": "fp16"}))
     manifest = manifests.read(folder)
     manifests.write(replace(manifest, artifacts={**manifest.artifacts, **product.artifacts}), folder)
     _relisted(folder)

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from convert.broken import Break
 from convert.manifest import Artifact
-from convert.stages import File, Stage, Stages
+from convert.stages import Run, Stage, Stages
 from convert.subject import Branch
 from convert.suggestion import Suggestion, suggestions
 from convert.targets import named
 from convert.targets.target import Job
+from convert.verify import File
 from exporters.lowering import shipped
 from recipes.base.facts import facts_of
 from recipes.base.tensor import Tolerance
@@ -97,13 +98,12 @@ def _suggested(job: Job, branch: Branch, folder: Path, atol: float, **settings: 
     job = replace(job, branch=replace(branch, variant=variant), settings=settings)
     path = _made(job, folder, **settings)
     target = named("coreml")
-    runtime = target.runtimes[1]
     artifact = Artifact("coreml", "images", "fp16", None, dict(settings))
-    file = File(path, artifact, target, runtime, variant.input, outputs, job)
-    checks = tuple(check for check in file.checks(path, branch.cases) if check.runtime in ("", runtime.name))
-    stage = Stage("package", "the file", None, checks, branch.cases, file=file)
+    file = File(folder, path.name, artifact, target, variant.input, outputs)
+    run = Run(file, target.runtimes[1], job)
+    stage = Stage("package", "the file", None, run.checks(branch.cases), branch.cases, run=run)
     manifest: Any = type("Manifest", (), {"command": "convert recipe tiny"})
-    wrong = Break("package", "rounding", (), checks[0], rounding=True)
+    wrong = Break("package", "rounding", (), stage.checks[0], rounding=True)
     assert stage.status == "failed"
     return suggestions(Stages(folder, manifest, (stage,)), [wrong], job.step)
 

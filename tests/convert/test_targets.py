@@ -153,9 +153,10 @@ def test_the_formats_are_known_by_name() -> None:
 
 def test_what_is_asked_for_has_its_settings() -> None:
     (only,) = asked_for((), {"opset": None})
-    assert (only[0].name, only[1]) == ("onnx", {"opset": 17})
+    assert (only[0].name, only[1]) == ("onnx", {"opset": 17, "fast_in": ()})
     onnx, coreml = asked_for(("coreml",), {"opset": 13, "precision": "fp32", "seconds": None})
-    assert onnx[1] == {"opset": 13}
+    assert onnx[1] == {"opset": 13, "fast_in": ()}
+    assert asked_for((), {"fast_in": ("tract",)})[0][1] == {"opset": 17, "fast_in": ("tract",)}
     assert coreml[1] == {"precision": "fp32", "float32_op": (), "seconds": None, "ios": "16"}
 
 

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from convert import inspection, manifest
 from convert.manifest import Artifact
 from convert.targets import named
-from convert.verify import check_in
+from convert.verify import File, check_in, file_of
 from recipes.base import checkpoint, decoding, labels, limits, plain_yaml
 from recipes.base.errors import UserError
 from recipes.base.facts import from_strings
@@ -193,13 +193,14 @@ def test_models(tmp_path: Path, fuzz: Fuzz) -> None:
     target, path, content = named("onnx"), tmp_path / "it.onnx", model_of_sound().SerializeToString()
     artifact = Artifact("onnx", "x", "fp32", None, {"opset": 17})
     output = Output("y", ("batch", 8), "logit", "what comes", _NEAR)
+    file = File(tmp_path, "it.onnx", artifact, target, _INPUT, (output,))
     case = Case("a row", {"x": np.ones((1, 8), np.float32)}, {"y": np.ones((1, 8), np.float32)})
 
     with Worker(target.needs()) as worker:
 
         def holds(edits: Any) -> None:
             path.write_bytes(edited(content, edits))
-            in_one_piece(check_in(worker, target, path, artifact, _INPUT, (output,), [case]))
+            in_one_piece(check_in(worker, file, [case]))
 
         fuzz(EDITS, holds)
 
@@ -210,14 +211,14 @@ def test_packages(tmp_path: Path, fuzz: Fuzz, made_pann: Any, part: str) -> None
     """The real one, of which what describes it is changed."""
     package = copytree(made_pann.mlpackage, tmp_path / "model.mlpackage")
     (path,) = package.rglob(part)
-    target, content, made = named("coreml"), path.read_bytes(), manifest.read(made_pann.path)
-    artifact = made.artifacts["model.mlpackage"]
+    content, name = path.read_bytes(), "model.mlpackage"
+    file = file_of(tmp_path, manifest.read(made_pann.path), name)
 
-    with Worker((*target.needs(), inspection.__name__)) as worker:
+    with Worker((*file.target.needs(), inspection.__name__)) as worker:
 
         def holds(edits: Any) -> None:
             path.write_bytes(edited(content, edits))
-            in_one_piece(check_in(worker, target, package, artifact, made.input, made.outputs, []))
+            in_one_piece(check_in(worker, file, []))
             with suppress(UserError, WorkerError):
                 worker.call(inspection.inspect, package, False, returns=inspection.Inspection, raises=(UserError,))
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from convert.manifest import Artifact
 from convert.targets import named
-from convert.verify import check_in
+from convert.verify import File, check_in
 from recipes.base import limits
 from recipes.base.tensor import Input, Output, Tolerance
 from recipes.base.worker import Worker
@@ -577,7 +577,7 @@ def worker() -> Iterator[Worker]:
 def checked(worker: Worker, path: Path) -> list[Check]:
     """What `convert check` says of the file, in both runtimes, where y should be -x."""
     artifact, cases = Artifact("onnx", "x", "fp32", None, {"opset": 17}), [Case("a row", {"x": X}, {"y": -X})]
-    return check_in(worker, named("onnx"), path, artifact, INPUT, (OUTPUT,), cases)
+    return check_in(worker, File(path.parent, path.name, artifact, named("onnx"), INPUT, (OUTPUT,)), cases)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -16,7 +16,7 @@ from coremltools.converters.mil.mil import Function, Program
 from convert import inspection
 from convert.manifest import Artifact
 from convert.targets import named
-from convert.verify import check_artifact
+from convert.verify import File, check_artifact
 from recipes.base import limits
 from recipes.base.errors import UserError
 from recipes.base.tensor import Input, Output, Tolerance
@@ -240,7 +240,8 @@ def limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def checked(path: Path) -> list[Check]:
     """What `convert check` says of the package, where y should be -x."""
     artifact = Artifact("coreml", "x", "fp32", 8, {"precision": "fp32", "seconds": None})
-    return check_artifact(named("coreml"), path, artifact, INPUT, (OUTPUT,), [Case("a row", {"x": X}, {"y": -X})])
+    file = File(path.parent, path.name, artifact, named("coreml"), INPUT, (OUTPUT,))
+    return check_artifact(file, [Case("a row", {"x": X}, {"y": -X})])
 
 
 def _run(checks: list[Check]) -> set[tuple[str, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import TYPE_CHECKING
 
 from validators.compare import rounded_up
@@ -26,7 +25,7 @@ _MOST_HAZARDS = 40
 
 @dataclass(frozen=True)
 class Row:
-    """A check of values. `used` is the share of the tolerance that is needed: what passes at 1 and not below is 1."""
+    """A check of values, with the share of the tolerance that it uses and the atol at which it passes, to be told."""
 
     check: Check
     used: float | None
@@ -54,7 +53,7 @@ class Runtime:
     @property
     def nearest(self) -> Row | None:
         """The output that is nearest to its tolerance, or over it."""
-        return max(self.worst, key=lambda row: badness(row.check)[0] * 1e9 + _size(row.used), default=None)
+        return max(self.worst, key=lambda row: badness(row.check), default=None)
 
 
 @dataclass(frozen=True)
@@ -93,11 +92,7 @@ class HazardRow:
 
 def row(check: Check) -> Row:
     found = check.comparison
-    if found is None:
-        return Row(check, None, None)
-    # Where no atol is set, nothing is allowed but what is relative.
-    none = inf if found.passing_atol > 0 else 0.0
-    return Row(check, found.passing_atol / found.atol if found.atol > 0 else none, rounded_up(found.passing_atol))
+    return Row(check, None, None) if found is None else Row(check, found.used, rounded_up(found.passing_atol))
 
 
 def runtimes(checks: Sequence[Check]) -> list[Runtime]:
@@ -133,10 +128,6 @@ def _runtime(
 
 def _order(found: Runtime) -> int:
     return SEVERITY[found.status]
-
-
-def _size(used: float | None) -> float:
-    return inf if used is None else used
 
 
 def faults(checks: Sequence[Check]) -> Faults:

@@ -67,13 +67,13 @@ def open_program(path: Path) -> Runner:
 
 def open_x86(path: Path) -> Runner:
     """A program for Linux on x86-64, on that."""
-    return _runner("x86_64", [str(path.resolve())], path.parent / _DESCRIPTION)
+    return _runner("x86_64-linux", [str(path.resolve())], path.parent / _DESCRIPTION)
 
 
 def open_arm(path: Path) -> Runner:
     """A program for Linux on AArch64: on that, or by QEMU's emulation of it."""
     here = [] if platform.machine() == "aarch64" else [emulator("aarch64") or "qemu-aarch64"]
-    return _runner("aarch64", [*here, str(path.resolve())], path.parent / _DESCRIPTION)
+    return _runner("aarch64-linux", [*here, str(path.resolve())], path.parent / _DESCRIPTION)
 
 
 def open_wasm(path: Path) -> Runner:

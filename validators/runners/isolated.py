@@ -1,7 +1,7 @@
 """A runtime in a worker: native code that crashes, hangs or takes all memory has failed one run, and nothing else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
@@ -23,7 +23,6 @@ class Face:
     """What is known of a runner that lives in a worker; `number` is its place there."""
 
     number: int
-    runtime: str
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     metadata: dict[str, str]
@@ -34,6 +33,7 @@ class Face:
 def opened(name: str, opener: str, artifact: Path, worker: Worker, tensor: Input | None = None) -> Runner:
     """The runner that `opener` gives of the artifact, loaded and run in `worker`; RunnerError where that fails.
 
+    It is called `name`, whatever its opener calls it: checks are told apart by that.
     Where the file is fed `tensor` in chunks, a run is of a whole sound, and has the time of one.
     After a crash, or a run that took too long, the next run loads the artifact again; after two no other is tried.
     """
@@ -47,7 +47,7 @@ def opened(name: str, opener: str, artifact: Path, worker: Worker, tensor: Input
 
     def load() -> Face:
         try:
-            return worker.call(_open, opener, artifact, tensor, returns=Face, raises=(RunnerError,))
+            return worker.call(_open, name, opener, artifact, tensor, returns=Face, raises=(RunnerError,))
         except WorkerError as error:
             raise failed(error) from error
         except RunnerError:
@@ -70,27 +70,19 @@ def opened(name: str, opener: str, artifact: Path, worker: Worker, tensor: Input
         except WorkerError as error:
             raise failed(error) from error
 
-    return Runner(face.runtime, face.inputs, face.outputs, face.metadata, run, face.float16, face.stateful)
+    return Runner(name, face.inputs, face.outputs, face.metadata, run, face.float16, face.stateful)
 
 
 # In the worker alone.
 _runners: list[Runner] = []
 
 
-def _open(opener: str, artifact: Path, tensor: Input | None) -> Face:
+def _open(name: str, opener: str, artifact: Path, tensor: Input | None) -> Face:
     module, _, function = opener.partition(":")
-    runner: Runner = getattr(import_module(module), function)(artifact)
+    runner: Runner = replace(getattr(import_module(module), function)(artifact), runtime=name)
     _runners.append(of_sounds(runner, tensor))
     number = len(_runners) - 1
-    return Face(
-        number,
-        runner.runtime,
-        runner.inputs,
-        runner.outputs,
-        dict(runner.metadata),
-        runner.float16,
-        runner.stateful,
-    )
+    return Face(number, runner.inputs, runner.outputs, dict(runner.metadata), runner.float16, runner.stateful)
 
 
 def _run(number: int, inputs: Arrays) -> Arrays:

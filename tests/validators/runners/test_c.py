@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from convert.targets import named
+from recipes.base.worker import Worker
 from validators.runners import c
 from validators.runners.runner import Runner, RunnerError
 
@@ -114,3 +116,14 @@ def test_a_program_that_was_compiled_leaves_nothing_behind(tmp_path: Path, monke
     (tmp_path / "tag.c").write_bytes(b"#error \xff\n")
     with pytest.raises(RunnerError, match="the compiler fails"):
         c.open_sources(tmp_path)
+
+
+def test_every_program_s_runner_is_called_what_its_runtime_is(opened: Open, tmp_path: Path) -> None:
+    """Checks are told apart by that name: of another, they would be nobody's."""
+    opened()
+    names = ("tag", "tag-x86_64-linux-musl", "tag-aarch64-linux-musl", "tag-wasm32-wasi.wasm")
+    with Worker() as worker:
+        for name in names:
+            shutil.copy(tmp_path / "tag", tmp_path / name) if name != "tag" else None
+            (runtime,) = named("c").runtimes_of(name)
+            assert runtime.open(tmp_path / name, worker).runtime == runtime.name

@@ -1,6 +1,7 @@
 """Every runtime has the same face, tells what it runs, and turns its own refusals into one kind of error."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ def test_every_runtime_has_the_same_face(opened: Open, name: str) -> None:
     }
     assert runner.metadata["model_type"] == "pann"
     assert runner.metadata["sample_rate"] == "32000"
+
+
+def test_a_runner_is_called_what_its_runtime_is_whatever_it_calls_itself(made_pann: Any) -> None:
+    another = replace(_runtime("onnxruntime"), name="another")
+    runner = another.open(made_pann.onnx)
+    assert runner.runtime == "another"
 
 
 @pytest.mark.parametrize("name", ONNX_RUNTIMES)
