@@ -1,7 +1,7 @@
 """What `convert bisect` does: two models, run with all their intermediate values, and where the second goes wrong."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from convert import models
-from convert.comparison import refuse_unknown, tolerances_for
+from convert.comparison import left_out, refuse_missing, refuse_unknown, tolerances_for
 from convert.request import limits_given
 from convert.targets import of_artifact
 from recipes.base.errors import UserError
@@ -26,14 +26,15 @@ from validators.feeds import Feed
 from validators.markdown import escaped
 from validators.markdown import table as table_of
 from validators.matching import split
-from validators.pairing import by_values, match
+from validators.pairing import Match, matches
 from validators.runners.runner import RunnerError
 from validators.runners.runtime import Runtime
 from validators.traces import Trace
 
-Verdict = Literal["none", "graph", "rounding", "untold"]
+Verdict = Literal["none", "unpaired", "graph", "rounding", "untold"]
 WORDS: Mapping[Verdict, str] = {
     "none": "no divergence",
+    "unpaired": "no divergence where outputs have a partner",
     "graph": "a fault of the graph",
     "rounding": "rounding of float16, not a fault",
     "untold": "a fault, or rounding of float16: no runtime computes this file in float32 to tell",
@@ -48,6 +49,8 @@ class Bisection:
     """Where B first goes another way than A, which is right.
 
     `amplifiers` are the ops that add most to the rounding of float16, where B has any: what to keep in float32.
+    Nothing of B stands against the outputs of A that are `missing`, and nothing of A against the `extra` ones of B:
+    they were not compared.
     """
 
     a: str
@@ -58,11 +61,29 @@ class Bisection:
     divergence: Divergence
     rounding: tuple[Growth, ...]
     amplifiers: tuple[Growth, ...]
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
     notes: tuple[str, ...]
 
     @property
     def exit_code(self) -> int:
         return int(self.verdict != "none")
+
+    @property
+    def diverges(self) -> bool:
+        """Whether an output goes another way than the one that it is held to."""
+        return self.verdict not in ("none", "unpaired")
+
+    @property
+    def unpaired(self) -> str:
+        """The outputs that nothing stands against, in words; empty where there are none."""
+        return ", ".join([*(f"A's {name!r}" for name in self.missing), *(f"B's {name!r}" for name in self.extra)])
+
+    @property
+    def remedy(self) -> tuple[str, ...]:
+        """What to do about them, in words."""
+        what = "--map A_NAME=B_NAME says what does, and --output A_NAME compares those named alone"
+        return (f"nothing stands against {self.unpaired}: {what}",) if self.unpaired else ()
 
     def as_json(self) -> dict[str, Any]:
         """Ready for `json.dumps`: what is no number becomes null."""
@@ -75,10 +96,14 @@ def bisect(
     *,
     on: Sequence[Path] = (),
     names: Sequence[str] = (),
+    outputs: Sequence[str] = (),
     atol: Sequence[str] = (),
     rtol: Sequence[str] = (),
 ) -> Bisection:
-    """Run both on the same and compare all that they compute. Raises UserError for what cannot be run so."""
+    """Run both on the same and compare all that they compute. Raises UserError for what cannot be run so.
+
+    Of A's `outputs`, where any is named, no other is compared.
+    """
     given = split(names)
     ours, theirs = _runtimes(a), _runtimes(b)
     feed, notes = _fed(a, b, on, given)
@@ -88,9 +113,12 @@ def bisect(
     stored = _traced(theirs[0], b, feed.got)
     half = _is_half(stored) or _is_half(right)
     judge = _Judge(a, right, half, atol, rtol)
-    pairs = _outputs(right, stored, given)
+    refuse_missing(outputs, right.outputs, "A")
+    every = _matched(right, stored, given)
+    matched = every.only(outputs)
+    pairs = _pairs(matched)
     found = judge.diverged(stored, pairs)
-    verdict: Verdict = "none"
+    verdict: Verdict = "unpaired" if matched.missing or matched.extra else "none"
     if found.culprit is not None or any(not one.agrees for one in found.outputs):
         graph = judge.diverged(whole, pairs) if whole is not None and half else None
         if graph is None:
@@ -109,7 +137,9 @@ def bisect(
         divergence=found,
         rounding=rounding,
         amplifiers=amplifiers(rounding),
-        notes=(*notes, *feed.notes, f"tolerances: {judge.origin}"),
+        missing=matched.missing,
+        extra=matched.extra,
+        notes=(*notes, *feed.notes, *left_out(outputs, every), f"tolerances: {judge.origin}"),
     )
 
 
@@ -179,21 +209,27 @@ class _Judge:
         return within(expected, actual, self.tolerances[name])
 
 
-def _outputs(right: Trace, other: Trace, given: Mapping[str, str]) -> dict[str, str]:
-    """B's outputs by name, and A's that each is held to: as mapped, by name, by shape, by values."""
+def _matched(right: Trace, other: Trace, given: Mapping[str, str]) -> Match:
+    """A's outputs and B's, as `convert compare` pairs them; what is no array of numbers has no partner."""
     ours, theirs = (
         {name: Sampled.of(held[name]) for name in one.outputs if name in held}
         for one, held in ((right, right.held), (other, other.held))
     )
     sides = Dump({"": ours}, answered=True), Dump({"": theirs}, answered=True)
-    matched = match(*sides, ours, theirs, given)
-    near = by_values([(matched, ours, theirs)])
-    found = {theirs_: ours_ for ours_, theirs_ in {**near, **matched.names}.items()}
-    if not found:
-        raise UserError(
-            f"none of the outputs {', '.join(theirs)} is known to be one of {', '.join(ours)}: give --map A_NAME=B_NAME"
-        )
-    return found
+    found = matches(*sides, [("", ours, theirs)], given)[""]
+    return replace(
+        found,
+        missing=tuple(name for name in right.outputs if name not in found.names),
+        extra=tuple(name for name in other.outputs if name not in found.names.values()),
+    )
+
+
+def _pairs(matched: Match) -> dict[str, str]:
+    """B's outputs by name, and A's that each is held to; UserError where nothing is left to compare."""
+    if not matched.names:
+        alone = ", ".join(matched.missing)
+        raise UserError(f"nothing of B is known to be one of A's outputs {alone}: give --map A_NAME=B_NAME")
+    return {theirs: ours for ours, theirs in matched.names.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -209,8 +245,8 @@ def text(found: Bisection, verbose: bool = False) -> RenderableType:
     return Group(*_parts(found, verbose))
 
 
-def as_markdown(found: Bisection) -> str:
-    """The same for the page of a CI."""
+def as_markdown(found: Bisection, advice: Iterable[str] = ()) -> str:
+    """The same for the page of a CI, and what is advised."""
     verdict, *rest = _parts(found, verbose=False)
     parts = [f"### {escaped(str(verdict))}"]
     for part in rest:
@@ -221,20 +257,20 @@ def as_markdown(found: Bisection) -> str:
             parts.append(f"**{escaped(str(part.title))}**\n\n{table_of(heads, rows, words=heads)}")
         else:
             parts.append(escaped(str(part).strip()))
-    parts += [f"- {escaped(note)}" for note in found.notes]
+    parts += [f"- {escaped(note)}" for note in (*advice, *found.notes)]
     return "\n\n".join(parts) + "\n"
 
 
 def _parts(found: Bisection, verbose: bool) -> Iterator[RenderableType]:
     divergence = found.divergence
     yield Text(shown(told(found)), style="bold")
-    for hint in divergence.hints:
+    for hint in (*divergence.hints, *found.remedy):
         yield Text(f"  {shown(hint)}")
-    yield _outputs_table(divergence)
+    yield _outputs_table(found)
     if divergence.culprit is not None:
         yield _around("A", found.a, divergence.ours)
         yield _around("B", found.b, divergence.theirs)
-    if found.verdict != "none" or verbose:
+    if found.diverges or verbose:
         yield _growth("error along B, where it grows most", divergence.growth, verbose)
     if found.verdict == "rounding" or (verbose and found.rounding):
         yield _growth("rounding of float16 along B, where it grows most", found.rounding, verbose)
@@ -247,15 +283,22 @@ def told(found: Bisection) -> str:
     names = f"{Path(found.b).name} ({found.runtimes[1]}) and {Path(found.a).name} ({found.runtimes[0]})"
     if found.verdict == "none":
         return f"NO DIVERGENCE: {names} agree on {found.fed}"
+    alone = f"nothing stands against {found.unpaired}"
+    if not found.diverges:
+        return f"UNPAIRED: {alone}; in the rest {names} agree on {found.fed}"
     op = found.divergence.culprit
     where = f" at {op.kind} {op.name}" if op is not None else ""
-    return f"DIVERGES{where}: {WORDS[found.verdict]}"
+    return f"DIVERGES{where}: {WORDS[found.verdict]}" + (f"; and {alone}" if found.unpaired else "")
 
 
-def _outputs_table(found: Divergence) -> Table:
+def _outputs_table(found: Bisection) -> Table:
     table = _table("outputs", "output", "held to", "error", "status")
-    for one in found.outputs:
+    for one in found.divergence.outputs:
         table.add_row(shown(one.b), shown(one.a), _share(one.error), "agrees" if one.agrees else "differs")
+    for name in found.extra:
+        table.add_row(shown(name), "nothing", "-", "no partner")
+    for name in found.missing:
+        table.add_row("nothing", shown(name), "-", "no partner")
     return table
 
 

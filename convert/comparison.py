@@ -1,6 +1,6 @@
 """What `convert compare` does: answers of two sides, dumps or models that are run, held to each other."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from validators.dumps import Dump, Tensor, Tensors
 from validators.layout import Pair, explained, undone
 from validators.matching import split
 from validators.page import Answer, Held
-from validators.pairing import Match, by_values, cases, match, pair, squeezed
+from validators.pairing import Match, cases, matches, pair, squeezed
 from validators.reference.format import OutputPort
 from validators.results import Check
 
@@ -57,6 +57,7 @@ def compare(
     case: str | None = None,
     on: Sequence[Path] = (),
     names: Sequence[str] = (),
+    outputs: Sequence[str] = (),
     runtime: str | None = None,
     precision: Precision | None = None,
     atol: Sequence[str] = (),
@@ -64,6 +65,7 @@ def compare(
 ) -> Found:
     """Every case and output of two sides, models fed with `on` or what fits; `names` are --map's, as they were given.
 
+    Of EXPECTED's `outputs`, where any is named, no other is compared.
     Raises UserError for what cannot be read, a case that must be chosen, and inputs that nothing tells.
     """
     given = split(names)
@@ -76,7 +78,11 @@ def compare(
         ours, theirs = dumps.read(expected), dumps.read(got)
         answers = [Answers(got.resolve().name, "", "fp32", ours, theirs, (Names.of_dump(ours), Names.of_dump(theirs)))]
     refuse_unknown(given, [one.names for one in answers])
-    found = [_compared(expected, one, case, given, precision or one.precision, (atol, rtol)) for one in answers]
+    if all(one.names is not None for one in answers):
+        refuse_missing(outputs, [name for one in answers if one.names for name in one.names[0].outputs])
+    found = [
+        _compared(expected, one, case, given, outputs, precision or one.precision, (atol, rtol)) for one in answers
+    ]
     return Found(
         [check for one in found for check in one.checks],
         list(dict.fromkeys(note for one in found for note in one.notes)),
@@ -110,11 +116,27 @@ def refuse_unknown(
         raise UserError(f"--map {name}={other}: one is an input and the other an output; map inputs to inputs")
 
 
+def refuse_missing(outputs: Iterable[str], known: Collection[str], called: str = "EXPECTED") -> None:
+    """UserError for an --output that the side called so does not have."""
+    for name in outputs:
+        if name not in known:
+            raise UserError(f"--output {name}: {called} has no such output; it has {_some(sorted(set(known)))}")
+
+
+def left_out(chosen: Sequence[str], found: Match) -> list[str]:
+    """What is said of all that --output leaves aside."""
+    names = [name for name in (*found.names, *found.missing) if name not in chosen]
+    if not chosen or not (names or found.extra):
+        return []
+    return [f"left out, since --output says {', '.join(chosen)}: {_some([*names, *found.extra])}"]
+
+
 def _compared(
     expected: Path,
     answers: Answers,
     case: str | None,
     given: Mapping[str, str],
+    outputs: Sequence[str],
     precision: Precision,
     limits: tuple[Sequence[str], Sequence[str]],
 ) -> Found:
@@ -130,15 +152,15 @@ def _compared(
         tolerances[name] = replace(tolerances[name], atol=limit)
     for name, limit in limits_given("--rtol", rtol, names).items() if chosen else ():
         tolerances[name] = replace(tolerances[name], rtol=limit)
-    matched = [(match(ours, theirs, e, g, given), e, g) for _, e, g in chosen if e is not None and g is not None]
-    near = by_values(matched) if not (ours.layers or theirs.layers) else {}
-    sides = _Sides(ours, theirs, tolerances, {**near, **given}, frozenset(near))
+    matched = matches(ours, theirs, chosen, given)
+    sides = _Sides(ours, theirs, tolerances, {name: found.only(outputs) for name, found in matched.items()})
     blank = Check(answers.artifact, answers.runtime, precision, "", "", "names", "passed")
     checks = [replace(fault, precision=precision) for fault in answers.faults]
     checks += [check for name, e, g in chosen for check in _case(replace(blank, case=name), e, g, sides)]
     overridden = ", but for --atol and --rtol" if atol or rtol else ""
     said = [": ".join(filter(None, (c.output, c.message))) for c in checks if c.status == "passed" and c.message]
-    notes = [*dict.fromkeys([*answers.notes, *said]), f"tolerances: {origin}{overridden}"]
+    aside = [note for found in matched.values() for note in left_out(outputs, found)]
+    notes = [*dict.fromkeys([*answers.notes, *said, *aside]), f"tolerances: {origin}{overridden}"]
     return Found(checks, notes, sides.held)
 
 
@@ -167,7 +189,7 @@ def tolerances_for(
 
 @dataclass(frozen=True)
 class _Sides:
-    """What holds for all cases; `given` are names that stand against each other, those of `near` by their values.
+    """What holds for all cases; `matched` says of each what stands against what.
 
     `held` is added to while they are compared.
     """
@@ -175,8 +197,7 @@ class _Sides:
     expected: Dump
     got: Dump
     tolerances: Mapping[str, Tolerance]
-    given: Mapping[str, str]
-    near: frozenset[str]
+    matched: Mapping[str, Match]
     held: list[Answer] = field(default_factory=list)
 
     @property
@@ -191,7 +212,7 @@ def _case(blank: Check, expected: Tensors | None, got: Tensors | None, sides: _S
     if expected is None or got is None:
         side = "EXPECTED" if expected is None else "GOT"
         return [replace(blank, status="failed", message=f"{side} has no case {blank.case!r}")]
-    matched = match(sides.expected, sides.got, expected, got, sides.given)
+    matched = sides.matched[blank.case]
     pairs, done = {}, {}
     for name, other in matched.names.items():
         pairs[name], done[name] = _paired(expected[name], got[other], sides.tolerances[name], sides.loose)
@@ -212,7 +233,7 @@ def _names(blank: Check, matched: Match, got: Tensors, sides: _Sides) -> Iterato
     """What stands against what, and what nothing stands against; of dumps of every layer, only the outputs must."""
     for name, other in matched.names.items():
         told = f"compared with GOT's {other!r}, the only one of its shape" if name in matched.by_shape else ""
-        if name in sides.near:
+        if name in matched.by_values:
             told = f"compared with GOT's {other!r}, whose values are nearest; names and shapes do not tell"
         yield replace(blank, output=name, message=told)
     has = f"GOT has {_some(list(got))}"
@@ -235,7 +256,9 @@ def _names(blank: Check, matched: Match, got: Tensors, sides: _Sides) -> Iterato
             )
     else:
         for name in matched.extra:
-            told = f"EXPECTED has nothing for GOT's {name!r}"
+            told = (
+                f"EXPECTED has nothing for GOT's {name!r}; if that is meant, --output NAME compares chosen ones alone"
+            )
             yield replace(blank, output=name, status="failed", message=told)
 
 

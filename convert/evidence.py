@@ -109,13 +109,13 @@ def compared(expected: Path, got: Path, found: Found) -> Evidence:
     )
 
 
-def bisected(found: Bisection) -> Evidence:
-    """Of two models with all that they compute."""
+def bisected(found: Bisection, advice: Sequence[str] = ()) -> Evidence:
+    """Of two models with all that they compute, and what is advised."""
     rounded = found.verdict == "rounding"
     kept = ", ".join(f"{one.op.kind} {one.op.name}" for one in found.amplifiers)
     place = Located(
-        "Where it first goes wrong" if found.verdict != "none" else "All along the graph",
-        (f"keep in float32 first: {kept}",) if rounded and kept else (),
+        "Where it first goes wrong" if found.diverges else "All along the graph",
+        (*found.remedy, *([f"keep in float32 first: {kept}"] if rounded and kept else [])),
         found.divergence,
         found.rounding,
     )
@@ -123,7 +123,7 @@ def bisected(found: Bisection) -> Evidence:
         title=f"{found.b} ({found.runtimes[1]}), held to {found.a} ({found.runtimes[0]})",
         outcome=Outcome(found.exit_code, told(found)),
         located=(place,),
-        notes=(f"both were fed {found.fed}", *found.notes),
+        notes=(*advice, f"both were fed {found.fed}", *found.notes),
     )
 
 

@@ -31,6 +31,14 @@ Names = Annotated[
         help="An input or output of the first is this one of the second, where names and shapes do not tell; repeat.",
     ),
 ]
+Outputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output",
+        metavar="A_NAME",
+        help="Compare this output of the first, and leave out what is not named so; repeat. Default: all of both.",
+    ),
+]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more: every case, and each step's time.")]
 
 

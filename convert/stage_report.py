@@ -24,6 +24,7 @@ from validators.markdown import table as table_of
 from validators.results import Check
 from validators.traces import Op
 
+_NOTHING = "nothing to suggest: no package fails by rounding"
 _STYLES = {"passed": "green", "failed": "bold red", "not verified": "bold yellow"}
 
 # And whether it is of numbers.
@@ -101,12 +102,18 @@ def text(found: Stages, wrong: Sequence[Break], suggested: Sequence[Suggestion] 
 
 def advised(suggested: Sequence[Suggestion]) -> tuple[list[RenderableType], dict[str, Any]]:
     """What was suggested, to people and to machines."""
-    lines: list[RenderableType] = [] if suggested else [Text("nothing to suggest: no package fails by rounding")]
+    lines: list[RenderableType] = [] if suggested else [Text(_NOTHING)]
     for one in suggested:
         lines.append(Text(shown(suggestion(one)), "green" if one.ops else "bold yellow"))
         if one.ops:
             lines.append(Text(f"  {shown(one.command)}"))
     return lines, {"suggestions": [_advice(one) for one in suggested]}
+
+
+def in_words(suggested: Sequence[Suggestion]) -> list[str]:
+    """The same for a page, a line each, with the command."""
+    lines = [suggestion(one) + (f": {one.command}" if one.ops else "") for one in suggested]
+    return lines or [_NOTHING]
 
 
 def suggestion(found: Suggestion) -> str:
@@ -171,7 +178,7 @@ def as_markdown(found: Stages, wrong: Sequence[Break], suggested: Sequence[Sugge
     parts = [f"### {escaped(verdict(found, wrong))}", table_of(heads, rows, words=heads)]
     lines = [line for one in wrong for line in _more(one, suggested is not None)]
     lines += [f"NOT VERIFIED what lies before the files: {found.absent}"] if found.absent else []
-    lines += [suggestion(one) + (f": {one.command}" if one.ops else "") for one in suggested or ()]
+    lines += in_words(suggested) if suggested is not None else []
     return "\n\n".join([*parts, *(f"- {escaped(line)}" for line in lines)]) + "\n"
 
 
@@ -195,7 +202,7 @@ def evidence(found: Stages, wrong: Sequence[Break], suggested: Sequence[Suggesti
         outcome=page.Outcome(exit_code(found), verdict(found, wrong)),
         stages=tuple(page.Stage(stage.name, stage.by, stage.status, stage.worst) for stage in found.stages),
         located=tuple(located),
-        notes=tuple(suggestion(one) + (f": {one.command}" if one.ops else "") for one in suggested or ()),
+        notes=tuple(in_words(suggested)) if suggested is not None else (),
         unseen=(absent,) if found.absent else (),
     )
 

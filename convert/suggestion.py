@@ -18,16 +18,15 @@ from typing import cast
 
 import numpy as np
 
-from convert import manifest as manifests
 from convert.broken import Break, breaks
 from convert.manifest import Manifest
+from convert.models import homes
 from convert.progress import Step
 from convert.stages import Run, Stage, Stages, stages
 from convert.targets.coreml import FLOAT32_OP
 from convert.targets.target import Job, Settings
 from convert.verify import File
 from exporters.coreml.precision import plain_name
-from recipes.base.errors import UserError
 from recipes.base.quiet import quiet
 from validators.compare import Sampled, compare
 from validators.results import Check
@@ -76,15 +75,11 @@ def suggestions(found: Stages, wrong: Sequence[Break], step: Step) -> list[Sugge
 
 
 def for_package(package: Path, step: Step, checkpoint: Path | None = None) -> list[Suggestion]:
-    """As `suggestions`, for one package of a made folder, whose reference and tolerances it is held to.
-
-    Raises UserError for a package that is in none, since ops are tried on the model that it was made of.
-    """
-    if not (package.absolute().parent / manifests.MANIFEST).is_file():
-        raise UserError(f"{package}: lies in no folder that `convert recipe` made, and --suggest makes it again")
-    found = stages(package.absolute().parent, step, checkpoint=checkpoint, run_code=False)
+    """As `suggestions`, for one package that lies in a made folder, whose reference and tolerances it is held to."""
+    (folder,) = homes(package)
+    found = stages(folder, step, checkpoint=checkpoint, run_code=False)
     every = suggestions(found, breaks(found, step), step)
-    return [one for one in every if one.artifact == package.name]
+    return [one for one in every if one.artifact == package.resolve().relative_to(folder).as_posix()]
 
 
 def _as_stored(run: Run) -> bool:

@@ -1,7 +1,7 @@
 """Which array of one dump stands against which of another, and in what shape."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import lcm, prod
 
 import numpy as np
@@ -15,12 +15,27 @@ from validators.matching import unambiguous
 
 @dataclass(frozen=True)
 class Match:
-    """The names that stand against each other, by the expected one; `by_shape` are those that differ."""
+    """The names that stand against each other, by the expected one; `by_shape` and `by_values` are those that differ.
+
+    Nothing stands against what is `missing` in what was got, and against what is `extra` there.
+    """
 
     names: Mapping[str, str]
     by_shape: frozenset[str]
     missing: tuple[str, ...]
     extra: tuple[str, ...]
+    by_values: frozenset[str] = frozenset()
+
+    def only(self, chosen: Collection[str]) -> "Match":
+        """What concerns these of the expected ones; all of it where none is chosen."""
+        if not chosen:
+            return self
+        return replace(
+            self,
+            names={name: other for name, other in self.names.items() if name in chosen},
+            missing=tuple(name for name in self.missing if name in chosen),
+            extra=(),
+        )
 
 
 def cases(expected: Dump, got: Dump, case: str | None) -> list[tuple[str, Tensors | None, Tensors | None]]:
@@ -52,6 +67,23 @@ def _chosen(side: str, held: Mapping[str, Tensors], case: str) -> Tensors:
     if list(held) == [""]:
         return held[""]
     raise UserError(f"--case {case}: {side} has no such case; it has {', '.join(name or '(unnamed)' for name in held)}")
+
+
+def matches(
+    expected: Dump,
+    got: Dump,
+    found: Iterable[tuple[str, Tensors | None, Tensors | None]],
+    given: Mapping[str, str] | None = None,
+) -> dict[str, Match]:
+    """Of each case that both have: as `match`, what that leaves by its values, and what these leave by its shape."""
+    given = given or {}
+    both = {case: (ours, theirs) for case, ours, theirs in found if ours is not None and theirs is not None}
+    first = [(match(expected, got, *tensors, given), *tensors) for tensors in both.values()]
+    near = by_values(first) if not (expected.layers or got.layers) else {}
+    return {
+        case: replace(match(expected, got, *tensors, {**near, **given}), by_values=frozenset(near))
+        for case, tensors in both.items()
+    }
 
 
 def match(expected: Dump, got: Dump, ours: Tensors, theirs: Tensors, given: Mapping[str, str] | None = None) -> Match:

@@ -1,6 +1,7 @@
 """`convert check`, `convert compare` and `convert bisect`."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from convert.errors import one_clear_error
-from convert.options import Atol, Names, Rtol, RunCode, RuntimeChoice, Timeout, Verbose
+from convert.options import Atol, Names, Outputs, Rtol, RunCode, RuntimeChoice, Timeout, Verbose
 from convert.reporting import Files, HtmlFile, JsonFlag, JunitFile, MarkdownFile, gathered, print_json, report
 from recipes.base.errors import UserError
 from recipes.base.limits import time_limit
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from convert.bisection import Bisection
     from convert.comparison import Found
     from convert.progress import Step
-    from convert.stages import Stages
     from validators.page import Evidence
 
 
@@ -81,6 +81,7 @@ def compare(
         ),
     ] = None,
     names: Names = None,
+    outputs: Outputs = None,
     runtime: Annotated[
         RuntimeChoice | None,
         typer.Option(help="Run GOT, or the only model, in this one. Default: the first that is here."),
@@ -115,6 +116,7 @@ def compare(
             case=case,
             on=on or (),
             names=names or (),
+            outputs=outputs or (),
             runtime=runtime and runtime.value,
             precision=precision.value if precision else None,
             atol=atol or (),
@@ -150,6 +152,7 @@ def bisect(
         ),
     ] = None,
     names: Names = None,
+    outputs: Outputs = None,
     atol: Atol = None,
     rtol: Rtol = None,
     checkpoint: Annotated[
@@ -174,7 +177,7 @@ def bisect(
     Rounding is told from faults.
     """
     with one_clear_error(), time_limit(timeout):
-        of_two = {"--map": names, "--atol": atol, "--rtol": rtol}
+        of_two = {"--map": names, "--output": outputs, "--atol": atol, "--rtol": rtol}
         wrong = [flag for flag, given in of_two.items() if given] if b is None else ["--run-code"] * run_code
         if wrong:
             raise UserError(f"{wrong[0]}: is of {'two models' if b is None else 'a folder'}; leave it out")
@@ -187,31 +190,20 @@ def bisect(
 
         given = [path for path in (a, b) if path is not None]
         files.check(*given, on, checkpoint if checkpoint is None or not checkpoint.is_dir() else None, *homes(*given))
+        if b is not None and suggest and not (b.suffix == ".mlpackage" and homes(b)):
+            raise UserError(
+                f"--suggest: {b} is no .mlpackage in a folder that `convert recipe` made; leave it out, or name one"
+            )
         from rich.console import Console
 
         from convert.progress import interrupts_kept, steps
 
         with interrupts_kept(steps(verbose)) as step:
             if b is None:
-                from convert.stages import stages
-
-                whole = stages(a, step, checkpoint=checkpoint, on=on, run_code=run_code)
-                code, told, seen = _of_folder(whole, step, files, suggest)
+                code, told, seen = _of_folder(a, step, files, checkpoint, on, run_code=run_code, suggest=suggest)
             else:
-                from convert import bisection
-
-                found = bisection.bisect(
-                    a, b, on=[on] if on else [], names=names or (), atol=atol or (), rtol=rtol or ()
-                )
-                code, told, seen = _of_two(found, files, verbose)
-                if suggest:
-                    from rich.console import Group
-
-                    from convert.stage_report import advised
-                    from convert.suggestion import for_package
-
-                    lines, more = advised(for_package(b, step, checkpoint))
-                    told, seen = {**told, **more}, Group(seen, *lines)
+                how = {"names": names or (), "outputs": outputs or (), "atol": atol or (), "rtol": rtol or ()}
+                code, told, seen = _of_two(a, b, step, files, checkpoint, on, how, suggest=suggest, verbose=verbose)
         if as_json:
             print_json(told)
         else:
@@ -223,10 +215,21 @@ def bisect(
 _Left: TypeAlias = "tuple[int, dict[str, Any], RenderableType]"
 
 
-def _of_folder(whole: "Stages", step: "Step", files: Files, suggest: bool) -> _Left:
+def _of_folder(
+    folder: Path,
+    step: "Step",
+    files: Files,
+    checkpoint: Path | None,
+    on: Path | None,
+    *,
+    run_code: bool,
+    suggest: bool,
+) -> _Left:
     from convert import stage_report
     from convert.broken import breaks
+    from convert.stages import stages
 
+    whole = stages(folder, step, checkpoint=checkpoint, on=on, run_code=run_code)
     broken = breaks(whole, step)
     advice = None
     if suggest:
@@ -242,16 +245,40 @@ def _of_folder(whole: "Stages", step: "Step", files: Files, suggest: bool) -> _L
     return stage_report.exit_code(whole), stage_report.as_json(*found), stage_report.text(*found)
 
 
-def _of_two(found: "Bisection", files: Files, verbose: bool) -> _Left:
+def _of_two(
+    a: Path,
+    b: Path,
+    step: "Step",
+    files: Files,
+    checkpoint: Path | None,
+    on: Path | None,
+    how: Mapping[str, Sequence[str]],
+    *,
+    suggest: bool,
+    verbose: bool,
+) -> _Left:
     from convert import bisection
 
-    files.write([], lambda: _bisected(found), page_of_ci=lambda: bisection.as_markdown(found))
+    found = bisection.bisect(a, b, on=[on] if on else [], **how)
+    told, seen = found.as_json(), bisection.text(found, verbose)
+    lines: list[str] = []
+    if suggest:
+        from rich.console import Group
+
+        from convert.stage_report import advised, in_words
+        from convert.suggestion import for_package
+
+        advice = for_package(b, step, checkpoint)
+        lines = in_words(advice)
+        more_seen, more_told = advised(advice)
+        told, seen = {**told, **more_told}, Group(seen, *more_seen)
+    files.write([], lambda: _bisected(found, lines), page_of_ci=lambda: bisection.as_markdown(found, lines))
     for note in found.notes:
         sys.stderr.write(f"note: {shown(note)}\n")
-    return found.exit_code, found.as_json(), bisection.text(found, verbose)
+    return found.exit_code, told, seen
 
 
-def _bisected(found: "Bisection") -> "Evidence":
+def _bisected(found: "Bisection", advice: list[str]) -> "Evidence":
     from convert.evidence import bisected
 
-    return bisected(found)
+    return bisected(found, advice)

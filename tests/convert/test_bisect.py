@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ import numpy as np
 import onnx
 import pytest
 from markdown_it import MarkdownIt
+from onnx import TensorProto, helper, numpy_helper
 
+from convert.suggestion import Suggestion
 from recipes.base.quiet import quiet
 from tests.reading import read
+from validators.runners.runtime import Runtime
 from validators.traces.onnx import trace_model
 
 with quiet("coremltools"):
@@ -144,6 +148,141 @@ def test_a_name_that_maps_nothing_is_one_clear_error(bisect: Callable[..., Said]
     assert bisect("net.onnx", "faulty.onnx", "--map", "nosuch=thing").is_one_clear_error(
         "--map nosuch=thing: A has no 'nosuch'; it has "
     )
+
+
+WEIGHTS = np.random.RandomState(5).randn(2, 16, 8).astype(np.float32)
+
+
+def _two(path: Path, names: dict[str, str], **factors: float) -> Path:
+    """Two outputs of one shape, `one` and `two`, under these names, each times its factor; or one of them alone."""
+    nodes, constants = [], []
+    for own, weight in zip(("one", "two"), WEIGHTS, strict=True):
+        constants.append(numpy_helper.from_array(weight * np.float32(factors.get(own, 1)), f"weight_{own}"))
+        nodes.append(helper.make_node("MatMul", ["x", f"weight_{own}"], [f"product_{own}"]))
+        nodes.append(helper.make_node("Tanh", [f"product_{own}"], [names.get(own, own)]))
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, 8)) for name in names.values()]
+    fed = helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 16))
+    graph = helper.make_graph(nodes, "two", [fed], outputs, constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_operatorsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def _called(path: str) -> Callable[..., Any]:
+    module, _, function = path.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
+
+
+@pytest.fixture
+def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What models are held to, in this process, which spares three starts of a worker a command."""
+    monkeypatch.setattr(Runtime, "open", lambda self, path, *_, **__: _called(self.opener)(path))
+    monkeypatch.setattr(Runtime, "trace", lambda self, path, inputs: _called(self.tracer)(path, inputs))
+    return _two(tmp_path / "a.onnx", {"one": "one", "two": "two"})
+
+
+def test_outputs_are_paired_as_compare_pairs_them(convert: Callable[..., Said], tmp_path: Path, pair: Path) -> None:
+    """By their values, and what is near nothing is held to what is left over."""
+    other = _two(tmp_path / "b.onnx", {"two": "right", "one": "wrong"}, one=-3)
+    assert convert("compare", pair, other).exit_code == 1
+    said = convert("bisect", pair, other)
+    assert said.exit_code == 1
+    assert said.stdout.startswith("DIVERGES at MatMul product_one: a fault of the graph")
+    same = _two(tmp_path / "same.onnx", {"two": "right", "one": "left"})
+    assert convert("bisect", pair, same).exit_code == 0
+
+
+def test_an_output_without_a_partner_is_no_agreement(convert: Callable[..., Said], tmp_path: Path, pair: Path) -> None:
+    fewer = _two(tmp_path / "fewer.onnx", {"one": "one"})
+    page, markdown = tmp_path / "page.html", tmp_path / "page.md"
+    said = convert("bisect", pair, fewer, "--html", page, "--markdown", markdown)
+    assert said.exit_code == 1
+    assert said.stdout.startswith("UNPAIRED: nothing stands against A's 'two'; in the rest fewer.onnx")
+    assert ["nothing", "two", "-", "no", "partner"] in [line.split() for line in said.stdout.splitlines()]
+    assert markdown.read_text("utf-8").startswith("### UNPAIRED")
+    assert "| nothing | two | \\- | no partner |" in markdown.read_text("utf-8")
+    shown = read(page.read_text("utf-8"))
+    assert shown.of("verdict")[0].attributes["class"] == "verdict failed"
+    assert "nothing stands against A's 'two': --map A_NAME=B_NAME says what does" in shown.text
+    assert "every output" not in shown.text
+    found = json.loads(convert("bisect", pair, fewer, "--json").stdout)
+    assert (found["exit_code"], found["verdict"], found["missing"], found["extra"]) == (1, "unpaired", ["two"], [])
+    said = convert("bisect", fewer, pair)
+    assert said.exit_code == 1
+    assert ["two", "nothing", "-", "no", "partner"] in [line.split() for line in said.stdout.splitlines()]
+
+
+def test_a_divergence_is_named_beside_an_output_without_a_partner(
+    convert: Callable[..., Said], tmp_path: Path, pair: Path
+) -> None:
+    said = convert("bisect", pair, _two(tmp_path / "b.onnx", {"one": "one"}, one=1.5))
+    assert said.exit_code == 1
+    told = " ".join(said.stdout.split())
+    assert told.startswith("DIVERGES at MatMul product_one: a fault of the graph; and nothing stands against A's 'two'")
+
+
+def test_outputs_that_are_alone_on_purpose(convert: Callable[..., Said], tmp_path: Path, pair: Path) -> None:
+    fewer = _two(tmp_path / "fewer.onnx", {"one": "one"})
+    for command in ("compare", "bisect"):
+        for words in ((pair, fewer), (fewer, pair)):
+            said = convert(command, *words, "--output", "one")
+            assert said.exit_code == 0, said
+            assert "note: left out, since --output says one: two\n" in said.stderr
+        assert convert(command, pair, fewer, "--output", "two").exit_code != 0
+        unknown = convert(command, pair, fewer, "--output", "three")
+        assert unknown.is_one_clear_error("--output three: "), unknown
+    assert convert("bisect", tmp_path, "--output", "one").is_one_clear_error("--output: is of two models")
+
+
+@pytest.mark.usefixtures("pair")
+def test_whole_numbers_are_the_same_or_not(convert: Callable[..., Said], tmp_path: Path) -> None:
+    def write(name: str, index: int) -> Path:
+        nodes = [
+            helper.make_node("ArgMax", ["x"], ["best"], keepdims=0),
+            helper.make_node("Mul", ["best", "none"], ["zero"]),
+            helper.make_node("Add", ["zero", "index"], ["y"]),
+        ]
+        constants = [numpy_helper.from_array(np.array(value), name) for name, value in (("none", 0), ("index", index))]
+        fed = helper.make_tensor_value_info("x", TensorProto.FLOAT, (16,))
+        graph = helper.make_graph(nodes, "index", [fed], [helper.make_tensor_value_info("y", TensorProto.INT64, ())])
+        graph.initializer.extend(constants)
+        onnx.save(
+            helper.make_model(graph, opset_imports=[helper.make_operatorsetid("", 17)], ir_version=8), tmp_path / name
+        )
+        return tmp_path / name
+
+    for size in (16777216, 2**53):
+        first, next_ = write("a.onnx", size), write("b.onnx", size + 1)
+        for command in ("compare", "bisect"):
+            assert convert(command, first, first).exit_code == 0
+            assert convert(command, first, next_).exit_code == 1
+            assert convert(command, first, next_, "--atol", "1").exit_code == 0
+
+
+def test_what_is_suggested_stands_everywhere(
+    bisect: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advice = Suggestion("mixed.mlpackage", ("a", "b", "c"), ("a", "b", "c"), 0, 3, 9, "convert recipe it")
+    monkeypatch.setattr("convert.models.homes", lambda *_: [tmp_path / "made"])
+    page, markdown = tmp_path / "page.html", tmp_path / "page.md"
+    for found, told in (
+        ([advice], "SUGGESTED for mixed.mlpackage: passes with 3 more ops"),
+        ([], "nothing to suggest"),
+    ):
+        monkeypatch.setattr("convert.suggestion.for_package", lambda *_, found=found: found)
+        said = bisect("net.onnx", "mixed.mlpackage", "--suggest", "--html", page, "--markdown", markdown)
+        assert said.exit_code == 0
+        for text in (" ".join(said.stdout.split()), read(page.read_text("utf-8")).text, markdown.read_text("utf-8")):
+            assert told in text.replace("\\", "")
+
+
+@pytest.mark.parametrize("b", ["faulty.onnx", "mixed.mlpackage", "nosuch.mlpackage"])
+def test_what_has_nothing_to_suggest_is_refused_at_once(
+    bisect: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, b: str
+) -> None:
+    monkeypatch.delattr("convert.bisection.bisect")
+    said = bisect("net.onnx", b, "--suggest")
+    assert said.is_one_clear_error("is no .mlpackage in a folder that `convert recipe` made"), said
 
 
 def test_pann_in_float16_does_not_diverge_from_itself_in_float32(made_pann: Any, convert: Callable[..., Said]) -> None:
