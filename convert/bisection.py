@@ -82,10 +82,8 @@ class Bisection:
     @property
     def remedy(self) -> tuple[str, ...]:
         """What to do about them, in words."""
-        said = (
-            f"nothing stands against {self.unpaired}: --map A_NAME=B_NAME says what does, --output NAME leaves it out"
-        )
-        return (said,) if self.unpaired else ()
+        what = "--map A_NAME=B_NAME says what does, and --output A_NAME compares those named alone"
+        return (f"nothing stands against {self.unpaired}: {what}",) if self.unpaired else ()
 
     def as_json(self) -> dict[str, Any]:
         """Ready for `json.dumps`: what is no number becomes null."""

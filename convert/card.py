@@ -111,8 +111,8 @@ def fill(name: str, manifest: Manifest) -> dict[str, object]:
     """What a target's sample may name in braces.
 
     `shape`, `sizes` (without blanks), `count` and `length`, the last axis, are those of an input as it may be, `names`
-    all outputs and `unpacked` the same to the left of an `=` in Python, `shown` the one that ranks the classes or,
-    where the file does not give it, the first; `ranking` are lines of Python and NumPy that name the best classes and
+    all outputs and `quoted` the same as strings, `shown` the one that ranks the classes or, where the file does not
+    give it, the first; `ranking` are lines of Python and NumPy that name the best classes by the `outputs` and
     `imports` what they import, both empty there; `stem` is the file's name without ending and `variant` the model's;
     `SHOWN` and `VARIANT` are the same in capitals. Of a file that is fed chunks there are `state_in`, `state_out`,
     `state_size` and `before`, how many chunks hold a state.
@@ -121,6 +121,7 @@ def fill(name: str, manifest: Manifest) -> dict[str, object]:
     tensor, outputs = manifest.fed_by(artifact.input)
     shape = tensor.shape(1, artifact.size or tensor.default)
     ranked = next((output for output in outputs if output.name == manifest.scores), None)
+    scores = f'outputs["{ranked.name}"]' if ranked else ""
     stream = tensor.stream
     streamed = stream and {
         "state_in": stream.state,
@@ -141,12 +142,11 @@ def fill(name: str, manifest: Manifest) -> dict[str, object]:
         "input": tensor.name,
         "about": tensor.description,
         "names": ", ".join(output.name for output in outputs),
-        # What unpacks a list of them in Python.
-        "unpacked": ", ".join(output.name for output in outputs) if len(outputs) > 1 else f"({outputs[0].name},)",
+        "quoted": ", ".join(f'"{output.name}"' for output in outputs),
         "shown": (ranked or outputs[0]).name,
         "SHOWN": (ranked or outputs[0]).name.upper(),
         "imports": "import json\n" if ranked else "",
-        "ranking": _RANKING.format(_PROBABILITIES.get(ranked.kind, "{0}").format(ranked.name)) if ranked else "",
+        "ranking": _RANKING.format(_PROBABILITIES.get(ranked.kind, "{0}").format(scores)) if ranked else "",
     }
 
 

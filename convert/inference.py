@@ -13,7 +13,7 @@ import numpy as np
 from convert.folder import check_file, replaced
 from convert.models import loaded
 from convert.targets import choose_runtime
-from recipes.base import audio, preparation
+from recipes.base import audio, npz, preparation
 from recipes.base.errors import UserError
 from recipes.base.facts import Facts, from_strings, scores_faults
 from validators.dumps import numpy_file
@@ -133,7 +133,7 @@ def _written(path: Path | None) -> Iterator[Callable[[Arrays], None]]:
     with replaced(path) as partial, partial.open("wb") as file:
         yield kept.append
         whole = {name: np.concatenate([answer[name] for answer in kept]) for name in kept[0]} if kept[1:] else kept[0]
-        np.savez_compressed(file, **whole)  # type: ignore[arg-type]
+        npz.write(file, whole, compressed=True)
 
 
 def _described(value: np.ndarray, times: int = 1) -> tuple[str, list[int]]:

@@ -31,7 +31,7 @@ _SAMPLE = """## `{file}`, C99
 #include <stdio.h>
 #include <stdlib.h>
 
-static float {input}[{count}]; /* {about} */
+static float input[{count}]; /* {about} */
 
 int main(void)
 {{
@@ -40,15 +40,15 @@ int main(void)
     const int axes = {variant}_shape({VARIANT}_OUTPUT_{SHOWN}, length, shape);
     for (int axis = 0; axis < axes; axis++)
         count *= shape[axis];
-    float *{shown} = malloc(count * sizeof(float));
+    float *shown = malloc(count * sizeof(float));
     void *memory = malloc({variant}_memory(length));
     float *outputs[{VARIANT}_OUTPUTS] = {{NULL}}; /* {names}; what is NULL is not written */
-    outputs[{VARIANT}_OUTPUT_{SHOWN}] = {shown};
-    if (!{shown} || !memory || {variant}_run({variant}_weights, {input}, length, memory, outputs) != 0)
+    outputs[{VARIANT}_OUTPUT_{SHOWN}] = shown;
+    if (!shown || !memory || {variant}_run({variant}_weights, input, length, memory, outputs) != 0)
         return 1;
-    printf("%g\\n", {shown}[0]);
+    printf("%g\\n", shown[0]);
     free(memory);
-    free({shown});
+    free(shown);
     return 0;
 }}
 ```

@@ -25,16 +25,16 @@ _SAMPLE = """## `{file}` in Swift, Core ML
 ```swift
 import CoreML
 
-func {shown}(of {input}: MLMultiArray, by model: MLModel) throws -> MLMultiArray? {{
-    let features = try MLDictionaryFeatureProvider(dictionary: ["{input}": {input}])
+func prediction(of input: MLMultiArray, by model: MLModel) throws -> MLMultiArray? {{
+    let features = try MLDictionaryFeatureProvider(dictionary: ["{input}": input])
     return try model.prediction(from: features).featureValue(for: "{shown}")?.multiArrayValue
 }}
 
 // Xcode compiles a package of the app's to .mlmodelc; {about}.
 let url = Bundle.main.url(forResource: "{stem}", withExtension: "mlmodelc")!
 let model = try MLModel(contentsOf: url)
-let {input} = try MLMultiArray(shape: [{shape}], dataType: .float32)
-let answer = try {shown}(of: {input}, by: model)
+let input = try MLMultiArray(shape: [{shape}], dataType: .float32)
+let answer = try prediction(of: input, by: model)
 ```
 """
 
@@ -47,8 +47,8 @@ import CoreML
 
 typealias Answer = (frames: MLMultiArray?, state: MLMultiArray?)
 
-func {shown}(of {input}: MLMultiArray, after state: MLMultiArray, by model: MLModel) throws -> Answer {{
-    let features = try MLDictionaryFeatureProvider(dictionary: ["{input}": {input}, "{state_in}": state])
+func prediction(of input: MLMultiArray, after state: MLMultiArray, by model: MLModel) throws -> Answer {{
+    let features = try MLDictionaryFeatureProvider(dictionary: ["{input}": input, "{state_in}": state])
     let answer = try model.prediction(from: features)
     return (
         answer.featureValue(for: "{shown}")?.multiArrayValue, answer.featureValue(for: "{state_out}")?.multiArrayValue
@@ -58,9 +58,9 @@ func {shown}(of {input}: MLMultiArray, after state: MLMultiArray, by model: MLMo
 // Xcode compiles a package of the app's to .mlmodelc; {about}.
 let url = Bundle.main.url(forResource: "{stem}", withExtension: "mlmodelc")!
 let model = try MLModel(contentsOf: url)
-let {input} = try MLMultiArray(shape: [{shape}], dataType: .float32)
+let input = try MLMultiArray(shape: [{shape}], dataType: .float32)
 let state = try MLMultiArray(shape: [1, {state_size}], dataType: .float32)
-let answer = try {shown}(of: {input}, after: state, by: model)
+let answer = try prediction(of: input, after: state, by: model)
 ```
 """
 
@@ -71,8 +71,8 @@ _REMEMBERING = """## `{file}` in Swift, Core ML, iOS 18
 ```swift
 import CoreML
 
-func {shown}(of {input}: MLMultiArray, in state: MLState, by model: MLModel) throws -> MLMultiArray? {{
-    let features = try MLDictionaryFeatureProvider(dictionary: ["{input}": {input}])
+func prediction(of input: MLMultiArray, in state: MLState, by model: MLModel) throws -> MLMultiArray? {{
+    let features = try MLDictionaryFeatureProvider(dictionary: ["{input}": input])
     return try model.prediction(from: features, using: state).featureValue(for: "{shown}")?.multiArrayValue
 }}
 
@@ -84,10 +84,10 @@ let state = model.makeState()
 // What that gives is dropped.
 for _ in 0..<{before} {{
     let before = try MLMultiArray(shape: [{shape}], dataType: .float32)
-    _ = try {shown}(of: before, in: state, by: model)
+    _ = try prediction(of: before, in: state, by: model)
 }}
-let {input} = try MLMultiArray(shape: [{shape}], dataType: .float32)
-let answer = try {shown}(of: {input}, in: state, by: model)
+let input = try MLMultiArray(shape: [{shape}], dataType: .float32)
+let answer = try prediction(of: input, in: state, by: model)
 ```
 """
 

@@ -25,8 +25,9 @@ _SAMPLE = """## `{file}` in Python, ONNX Runtime
 {imports}import numpy as np, onnxruntime
 
 session = onnxruntime.InferenceSession("{file}")
-{input} = np.zeros(({shape}), np.float32)  # {about}
-{unpacked} = session.run(None, {{"{input}": {input}}})
+names = [{quoted}]
+inputs = {{"{input}": np.zeros(({shape}), np.float32)}}  # {about}
+outputs = dict(zip(names, session.run(names, inputs)))
 {ranking}```
 
 ## `{file}` in Rust, tract
@@ -41,8 +42,8 @@ let plan = tract_onnx::onnx()
     .with_input_fact(0, f32::fact([{shape}]).into())?
     .into_optimized()?
     .into_runnable()?;
-let {input} = Tensor::from_shape(&[{shape}], &vec![0f32; {count}])?; // {about}
-let outputs = plan.run(tvec!({input}.into()))?; // {names}
+let input = Tensor::from_shape(&[{shape}], &vec![0f32; {count}])?; // {about}
+let outputs = plan.run(tvec!(input.into()))?; // {names}
 ```
 """
 
@@ -61,8 +62,8 @@ def run(chunk, state):
 
 stream = Stream(run, json.load(open("frontend/streaming.json", encoding="utf-8")))
 for samples in np.zeros((5, 16000), np.float32):  # any number at a time
-    for {shown} in stream.feed(samples):
-        print({shown}.shape)
+    for frames in stream.feed(samples):
+        print(frames.shape)
 last = stream.finish()
 ```
 """

@@ -22,7 +22,7 @@ MOST = 2**31 - 1
 _SECONDS = 10
 
 _KINDS = {"probability": 0, "logit": 1, "multiclass_logit": 2}
-_TEMPLATES = ("tag.c", "weights.S", "CMakeLists.txt")
+_TEMPLATES = ("tag.c", "sound.h", "weights.S", "CMakeLists.txt")
 
 
 def contents(model: onnx.ModelProto, origin: str) -> dict[str, bytes]:
@@ -41,7 +41,7 @@ def contents(model: onnx.ModelProto, origin: str) -> dict[str, bytes]:
     default = fixed or max(facts.least_size, _SECONDS * facts.sample_rate if sound else facts.least_size)
     least, most = (fixed, fixed) if fixed else (facts.least_size, MOST)
     try:
-        program, outputs = program_of(model, default, least)
+        program, input_, outputs = program_of(model, default, least)
     except UnsupportedError as error:
         raise UserError(f"{origin}: has no form in C: {error}; make it without --to c") from None
     weights = program.blob()
@@ -51,7 +51,7 @@ def contents(model: onnx.ModelProto, origin: str) -> dict[str, bytes]:
         "LEAST": least,
         "DEFAULT": default,
         "MOST": most,
-        "AXES": max(map(len, outputs.values())),
+        "AXES": max(len(view.shape) for view in outputs.values()),
         "CLASSES": len(facts.labels),
         "SCORES": list(outputs).index(facts.scores) if facts.scores in outputs else -1,
         "KIND": _KINDS[facts.scores_kind or "probability"],
@@ -63,7 +63,7 @@ def contents(model: onnx.ModelProto, origin: str) -> dict[str, bytes]:
     header = source.header(name, constants, _peak(facts), about, fed, described)
     found = {
         "model.h": header,
-        "model.c": source.source(program, name, tensor.name, outputs, least, most),
+        "model.c": source.source(program, name, input_, outputs, least, most),
         "labels.c": _labels(name, facts.labels),
         "model.json": _described(model, facts),
         "README.md": _text("README.md").format(

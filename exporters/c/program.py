@@ -123,27 +123,24 @@ class Program:
         self._names: set[str] = set()
 
     def named(self, name: str) -> str:
-        """A name in C that nothing else has."""
-        plain = "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name).lstrip("_")
-        plain = plain if plain[:1].isalpha() else f"x{plain}"
+        """A name in C that nothing else has: no word, macro or function of C, and nothing of ours, begins with `t_`."""
+        plain = "t_" + "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)
         taken, number = plain, 2
-        while taken in self._names or taken in _RESERVED:
+        while taken in self._names:
             taken, number = f"{plain}_{number}", number + 1
         self._names.add(taken)
         return taken
 
     def array(self, name: str, shape: Iterable[Size], order: Sequence[int] | None = None, given: bool = False) -> View:
-        """A new array without gaps, the last axis of `order` innermost."""
+        """A new array without gaps, the last axis of `order` innermost; one that is given is the caller's."""
         shape = tuple(shape)
         strides, step = list(shape), Size.of(1)
         for axis in reversed(order if order is not None else range(len(shape))):
             strides[axis] = step
             step = step * shape[axis]
         self.shapes.append((name, shape))
-        buffer = Buffer(name if given else self.named(name), step, given)
-        if given:
-            self._names.add(name)
-        else:
+        buffer = Buffer(self.named(name), step, given)
+        if not given:
             self.buffers.append(buffer)
         return View(buffer, shape, tuple(strides))
 
@@ -180,14 +177,3 @@ class Program:
                 if not whole.given:
                     found[whole] = found.get(whole, (number, number))[0], number
         return found
-
-
-# Words of C, and the names that the source uses itself.
-_RESERVED = frozenset(
-    """
-    auto break case char const continue default do double else enum extern float for goto if inline int long register
-    restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
-    weights memory simd sizes size buffers bytes plan length outputs shape output main i j k l m n w f out
-    x0 x1 x2 x3 x4 x5 x6 x7 x8 expf logf erff sqrtf tanhf rintf
-    """.split()  # noqa: SIM905 - a list of quoted words is no easier to read
-)

@@ -2,39 +2,59 @@
 
 from __future__ import annotations
 
-from exporters.c.program import Buffer, Program, Shape
+from exporters.c.program import Buffer, Program, Shape, View
 from exporters.c.sizes import Size
 
 
-def source(program: Program, name: str, tensor: str, outputs: dict[str, Shape], least: int, most: int) -> str:
-    """`model.c`: functions called after `name`, of a model that is fed `tensor`, `least` to `most` long.
+def source(program: Program, name: str, fed: View, outputs: dict[str, View], least: int, most: int) -> str:
+    """`model.c`: functions called after `name`, of a model that is fed `fed`, `least` to `most` long.
 
     An output is written last, and only where the caller wants it.
     """
-    lives = program.lives()
-    planned = [buffer for buffer in program.buffers if buffer in lives]
-    lines = [
-        "/* Generated; model.h says how it is used. */",
-        '#include "model.h"',
-        "",
-        '#include "kernels/kernels.h"',
-        "",
-        "#include <math.h>",
-        "",
+    outside = f"length != {least}" if least == most else f"length < {least} || length > {most}"
+    functions = (
+        _sizes(program),
+        _plan(program),
+        _memory(name, outside),
+        _shape(name, outside, outputs),
+        _run(program, name, outside, fed, outputs),
+    )
+    return "\n".join([_HEAD, *("\n".join([*lines, ""]) for lines in functions)])
+
+
+_HEAD = """\
+/* Generated; model.h says how it is used. */
+#include "model.h"
+
+#include "kernels/kernels.h"
+
+#include <math.h>
+"""
+
+
+def _sizes(program: Program) -> list[str]:
+    floors = program.sizes.floors
+    return [
         "/* What follows from the length of the input. */",
         "struct sizes {",
         "    size_t length;",
-        *(f"    size_t {text.removeprefix('size.')};" for text in program.sizes.floors),
+        *(f"    size_t {text.removeprefix('size.')};" for text in floors),
         "};",
         "",
         "static struct sizes sizes_of(size_t length)",
         "{",
         "    struct sizes size;",
         "    size.length = length;",
-        *(f"    {text} = {value.text()} / {by};" for text, (value, by) in program.sizes.floors.items()),
+        *(f"    {text} = {value.text()} / {by};" for text, (value, by) in floors.items()),
         "    return size;",
         "}",
-        "",
+    ]
+
+
+def _plan(program: Program) -> list[str]:
+    lives = program.lives()
+    planned = [buffer for buffer in program.buffers if buffer in lives]
+    return [
         "/* The arrays in between: bytes, and the first and the last step that need them. */",
         "enum { " + ", ".join([*(f"AT_{buffer.name}" for buffer in planned), "ARRAYS"]) + " };",
         "",
@@ -48,50 +68,66 @@ def source(program: Program, name: str, tensor: str, outputs: dict[str, Shape], 
         ),
         "    return sp_plan_memory(buffers, order, ARRAYS);",
         "}",
-        "",
+    ]
+
+
+def _memory(name: str, outside: str) -> list[str]:
+    return [
         f"size_t {name}_memory(size_t length)",
         "{",
         "    struct buffer buffers[ARRAYS];",
-        f"    if ({_outside(least, most)})",
+        f"    if ({outside})",
         "        return 0;",
         "    uint64_t bytes = plan(sizes_of(length), buffers);",
         "    return bytes > SIZE_MAX ? 0 : (size_t)bytes;",
         "}",
     ]
-    lines += [
-        "",
+
+
+def _shape(name: str, outside: str, outputs: dict[str, View]) -> list[str]:
+    return [
         f"int {name}_shape(int output, size_t length, size_t shape[{name.upper()}_AXES])",
         "{",
-        f"    if ({_outside(least, most)})",
+        f"    if ({outside})",
         "        return 0;",
         "    const struct sizes size = sizes_of(length);",
         "    (void)size;",
         "    switch (output) {",
-        *(line for output, shape in outputs.items() for line in _case(name, output, shape)),
+        *(line for output, view in outputs.items() for line in _case(name, output, view.shape)),
         "    default: return 0;",
         "    }",
         "}",
-        "",
-        f"int {name}_run(const float *weights, const float *{tensor}, size_t length, void *memory,",
+    ]
+
+
+def _run(program: Program, name: str, outside: str, fed: View, outputs: dict[str, View]) -> list[str]:
+    lives = program.lives()
+    lines = [
+        f"int {name}_run(const float *weights, const float *{fed.buffer.name}, size_t length, void *memory,",
         f"        float *const outputs[{name.upper()}_OUTPUTS])",
         "{",
-        f"    if ({_outside(least, most)})",
+        f"    if ({outside})",
         "        return -1;",
         "    const struct sizes size = sizes_of(length);",
         "    const struct simd *const simd = sp_simd_here();",
         "    struct buffer buffers[ARRAYS];",
-        "    plan(size, buffers);",
+        "    if (plan(size, buffers) > SIZE_MAX)",
+        "        return -1;",
         "    char *const bytes = memory;",
         # Not every model needs all of these.
-        *(f"    (void){name};" for name in ("weights", "size", "simd", "bytes")),
-        *(f"    float *const {output} = outputs[{_output(name, output)}];" for output in outputs),
+        *(f"    (void){variable};" for variable in ("weights", "size", "simd", "bytes")),
+        *(
+            f"    float *const {view.buffer.name} = outputs[{_output(name, output)}];"
+            for output, view in outputs.items()
+        ),
     ]
     declared: set[Buffer] = set()
     for buffer in program.buffers:
         lines += _declared(buffer, declared, lives)
+    wanted = {view.buffer for view in outputs.values()}
     for step in program.steps:
         (written, *_) = step.writes
-        guard = f"if ({written.name}) " if written.name in outputs else ""
+        guard = f"if ({written.name}) " if written in wanted else ""
         lines += [
             "",
             f"    /* {comment(step.title)} */",
@@ -99,8 +135,7 @@ def source(program: Program, name: str, tensor: str, outputs: dict[str, Shape], 
             *(f"        {line}" for line in step.lines),
             "    }",
         ]
-    lines += ["    return 0;", "}", ""]
-    return "\n".join(lines)
+    return [*lines, "    return 0;", "}"]
 
 
 def header(
@@ -145,7 +180,8 @@ enum {{
 /* The weights, linked in from weights.S; or map weights.bin, which is the same: {capitals}_WEIGHTS floats. */
 extern const float {name}_weights[{capitals}_WEIGHTS];
 
-{labels}/* Bytes that a run needs beside the weights; 0 for a length that the model does not take. */
+{labels}/* Bytes that a run needs beside the weights; 0 for a length that the model does not take, or for which they are
+ * more than can be addressed. */
 size_t {name}_memory(size_t length);
 
 /* The shape of an output; returns how many axes it has, 0 for a length that the model does not take. */
@@ -155,8 +191,8 @@ int {name}_shape(int output, size_t length, size_t shape[{capitals}_AXES]);
  *
  * `memory` is the caller's, {name}_memory(length) bytes, aligned as malloc does; what is in it does not matter.
  * `outputs` are the caller's arrays, of {name}_shape() floats each, or NULL for what is not wanted. Nothing is
- * allocated or kept, so that threads may run it at once, each with its own memory. Returns 0, or -1 for a length that
- * the model does not take.
+ * allocated or kept, so that threads may run it at once, each with its own memory. Returns 0, or -1 for a length of
+ * which {name}_memory() is 0.
  */
 int {name}_run(const float *weights, const float *input, size_t length, void *memory,
         float *const outputs[{capitals}_OUTPUTS]);
@@ -210,10 +246,6 @@ def memory(program: Program) -> int:
             gap = max(gap, offset + at[other])
         placed.append((gap, buffer))
     return max((offset + at[buffer] for offset, buffer in placed), default=0)
-
-
-def _outside(least: int, most: int) -> str:
-    return f"length != {least}" if least == most else f"length < {least} || length > {most}"
 
 
 def _bytes(size: Size) -> str:

@@ -1,9 +1,10 @@
 /* Tags the sound on stdin: prints the classes with the greatest scores. README.md says how it is built and used. */
 #include "model.h"
 
+#include "sound.h"
+
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,160 +30,6 @@ static const char usage[] =
     "  --raw f32|s16        stdin is no WAV but bare samples: little-endian, mono, at the model's rate\n"
     "  --outputs            write all outputs for bare float32 samples, each as a .npy, and nothing else\n"
     "  --weights-file FILE  take the weights from weights.bin, not from those linked in\n";
-
-static void fail(const char *format, ...)
-{
-    va_list values;
-    va_start(values, format);
-    fputs("tag: ", stderr);
-    vfprintf(stderr, format, values);
-    fputc('\n', stderr);
-    va_end(values);
-    exit(2);
-}
-
-static void *take(size_t count, size_t bytes)
-{
-    /* The product may be more than a size_t of 32 bits holds. */
-    void *memory = count <= SIZE_MAX / bytes ? malloc(count ? count * bytes : 1) : NULL;
-    if (!memory)
-        fail("there is no memory for %zu times %zu bytes; give a shorter sound, or --hop", count, bytes);
-    return memory;
-}
-
-/* -- what is read -- */
-
-struct bytes {
-    unsigned char *data;
-    size_t count;
-};
-
-static struct bytes read_all(FILE *file)
-{
-    struct bytes all = {NULL, 0};
-    size_t room = 0;
-    for (;;) {
-        if (all.count == room) {
-            if (room > SIZE_MAX / 2)
-                fail("stdin has more bytes than can be addressed");
-            room = room ? 2 * room : 1 << 16;
-            unsigned char *more = realloc(all.data, room);
-            if (!more)
-                fail("there is no memory for %zu bytes; cut the sound into pieces", room);
-            all.data = more;
-        }
-        size_t got = fread(all.data + all.count, 1, room - all.count, file);
-        all.count += got;
-        if (got == 0) {
-            if (ferror(file))
-                fail("stdin cannot be read: %s", strerror(errno));
-            return all;
-        }
-    }
-}
-
-static uint32_t u16(const unsigned char *b)
-{
-    return (uint32_t)b[0] | (uint32_t)b[1] << 8;
-}
-
-static uint32_t u32(const unsigned char *b)
-{
-    return u16(b) | u16(b + 2) << 16;
-}
-
-/* One sample, full scale 1. */
-static double sample(const unsigned char *b, int is_float, unsigned bits)
-{
-    if (is_float && bits == 32) {
-        uint32_t word = u32(b);
-        float value;
-        memcpy(&value, &word, sizeof value);
-        return value;
-    }
-    if (is_float) {
-        uint64_t word = (uint64_t)u32(b) | (uint64_t)u32(b + 4) << 32;
-        double value;
-        memcpy(&value, &word, sizeof value);
-        return value;
-    }
-    switch (bits) {
-    case 8: return ((int)b[0] - 128) / 128.0;
-    case 16: return (int16_t)u16(b) / 32768.0;
-    case 24: return (int32_t)((uint32_t)b[0] << 8 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 24) / 2147483648.0;
-    default: return (int32_t)u32(b) / 2147483648.0;
-    }
-}
-
-struct sound {
-    float *samples;
-    size_t count;
-};
-
-static struct sound decode(const unsigned char *data, size_t bytes, unsigned channels, int is_float, unsigned bits)
-{
-    const size_t width = bits / 8, frame = width * channels;
-    struct sound sound = {NULL, bytes / frame};
-    sound.samples = take(sound.count, sizeof(float));
-    for (size_t i = 0; i < sound.count; i++) {
-        double sum = 0;
-        for (unsigned c = 0; c < channels; c++) {
-            double value = sample(data + i * frame + c * width, is_float, bits);
-            /* 2^31 is the full scale of integers that nobody has scaled. */
-            if (!(fabs(value) <= 2147483648.0))
-                fail("sample %zu is NaN, infinite or beyond any full scale; write the sound again", i);
-            sum += value;
-        }
-        sound.samples[i] = (float)(sum / channels);
-    }
-    return sound;
-}
-
-/* https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html */
-static struct sound read_wav(struct bytes file)
-{
-    const unsigned char *format = NULL;
-    size_t format_bytes = 0;
-    if (file.count < 12 || memcmp(file.data, "RIFF", 4) || memcmp(file.data + 8, "WAVE", 4))
-        fail("stdin is no WAV file; give one, or --raw for bare samples");
-    for (size_t at = 12; file.count - at >= 8;) {
-        const unsigned char *chunk = file.data + at;
-        const size_t left = file.count - at - 8, said = u32(chunk + 4);
-        if (!memcmp(chunk, "data", 4)) {
-            if (!format)
-                fail("the WAV file has no format before its samples; write it again");
-            const unsigned channels = u16(format + 2), rate = u32(format + 4), bits = u16(format + 14);
-            unsigned tag = u16(format);
-            if (tag == 0xfffe && format_bytes >= 26)
-                tag = u16(format + 24);
-            const int is_float = tag == 3;
-            if (!(tag == 1 && (bits == 8 || bits == 16 || bits == 24 || bits == 32)) &&
-                !(is_float && (bits == 32 || bits == 64)))
-                fail("the WAV file has format %u with %u bits; PCM of 8 to 32 and float of 32 or 64 are read", tag, bits);
-            if (channels == 0)
-                fail("the WAV file says that it has no channels; write it again");
-            if (rate != MODEL_SAMPLE_RATE)
-                fail("the sound has %u samples a second and the model takes %u; resample it, as with: "
-                     "sox IN.wav -r %u OUT.wav", rate, (unsigned)MODEL_SAMPLE_RATE, (unsigned)MODEL_SAMPLE_RATE);
-            /* What is written into a pipe says a length that nobody knew. */
-            if (said > left && said < 0x7ffff000)
-                fail("the WAV file is cut off: %zu of %zu bytes of samples are there", left, said);
-            return decode(chunk + 8, said < left ? said : left, channels, is_float, bits);
-        }
-        if (said > left)
-            break;
-        if (!memcmp(chunk, "fmt ", 4) && said >= 16) {
-            format = chunk + 8;
-            format_bytes = said;
-        }
-        const size_t next = said + (said & 1);
-        if (next > left)
-            break;
-        at += 8 + next;
-    }
-    fail("the WAV file holds no samples, or is cut off before them");
-    return (struct sound){NULL, 0};
-}
 
 static const float *weights_of(const char *path)
 {
@@ -217,7 +64,20 @@ static const float *weights_of(const char *path)
 #endif
 }
 
-/* -- what is printed -- */
+static size_t memory_of(size_t length)
+{
+    const size_t bytes = model_memory(length);
+    if (!bytes)
+        fail("an input of length %zu needs more memory than can be addressed; give a shorter sound, or --hop and a "
+             "shorter --window", length);
+    return bytes;
+}
+
+static void run(const float *weights, const float *fed, size_t length, void *memory, float *const outputs[])
+{
+    if (model_run(weights, fed, length, memory, outputs) != 0)
+        fail("the model takes no input of length %zu", length);
+}
 
 struct options {
     size_t top;
@@ -338,12 +198,12 @@ static void tag(struct sound sound, const float *weights, const struct options *
         } else if (length < MODEL_LEAST) {
             break;
         }
-        const size_t fed = fixed ? window : length, needed = model_memory(fed);
+        const size_t fed = fixed ? window : length, needed = memory_of(fed);
         if (needed > room) {
             free(memory);
             memory = take(room = needed, 1);
         }
-        model_run(weights, samples, fed, memory, outputs);
+        run(weights, samples, fed, memory, outputs);
         probabilities(scores);
         print_best(scores, options, start / rate, (start + length) / rate, count == 0);
     }
@@ -372,21 +232,20 @@ static void tag(struct sound sound, const float *weights, const struct options *
 static void write_outputs(struct bytes file, const float *weights)
 {
     const size_t length = file.count / sizeof(float) / MODEL_ROWS;
-    const size_t needed = model_memory(length);
-    if (length * MODEL_ROWS * sizeof(float) != file.count || !needed)
+    if (length * MODEL_ROWS * sizeof(float) != file.count || length < MODEL_LEAST || length > MODEL_MOST)
         fail("stdin has %zu bytes; float32 are wanted, %u in each of %u to %u steps", file.count, (unsigned)MODEL_ROWS,
              (unsigned)MODEL_LEAST, (unsigned)MODEL_MOST);
+    void *memory = take(memory_of(length), 1);
     float *outputs[MODEL_OUTPUTS];
     size_t counts[MODEL_OUTPUTS], shape[MODEL_AXES];
     for (int output = 0; output < MODEL_OUTPUTS; output++) {
         const int axes = model_shape(output, length, shape);
         counts[output] = 1;
         for (int axis = 0; axis < axes; axis++)
-            counts[output] *= shape[axis];
+            counts[output] = counts[output] > SIZE_MAX / (shape[axis] + 1) ? SIZE_MAX : counts[output] * shape[axis];
         outputs[output] = take(counts[output], sizeof(float));
     }
-    void *memory = take(needed, 1);
-    model_run(weights, (const float *)(const void *)file.data, length, memory, outputs);
+    run(weights, (const float *)(const void *)file.data, length, memory, outputs);
     free(memory);
     for (int output = 0; output < MODEL_OUTPUTS; output++) {
         char header[128], text[128] = "";
@@ -460,7 +319,7 @@ int main(int argc, char **argv)
     } else {
 #if MODEL_SCORES >= 0 && MODEL_SAMPLE_RATE > 0
         struct sound sound = options.raw_bits ? decode(file.data, file.count, 1, options.raw_bits == 32, options.raw_bits)
-                                              : read_wav(file);
+                                              : read_wav(file, MODEL_SAMPLE_RATE);
         free(file.data);
         file.data = NULL;
         if (!sound.count)

@@ -14,7 +14,7 @@ from onnx import helper
 
 from exporters.c import integers, loops
 from exporters.c.operators import OPERATORS
-from exporters.c.program import Integers, Lazy, Program, Shape, UnsupportedError, View
+from exporters.c.program import Integers, Program, UnsupportedError, View
 from exporters.c.sizes import Size, Sizes
 from exporters.c.translation import Translation
 from recipes.base.fields import NAME
@@ -23,11 +23,11 @@ from recipes.base.fields import NAME
 _LENGTH = "size.length"
 
 
-def program_of(model: onnx.ModelProto, default: int, least: int) -> tuple[Program, dict[str, Shape]]:
-    """The program for one clip, and the shape of each output; `default` is a length that the model takes, `least` the
-    shortest.
+def program_of(model: onnx.ModelProto, default: int, least: int) -> tuple[Program, View, dict[str, View]]:
+    """The program for one clip, what it is fed, and its outputs; `default` is a length that the model takes, `least`
+    the shortest.
 
-    Inputs and outputs are buffers of the caller's, called as in the graph. Raises UnsupportedError.
+    What is fed and given are buffers of the caller's. Raises UnsupportedError.
     """
     graph = model.graph
     (tensor,) = graph.input
@@ -36,13 +36,11 @@ def program_of(model: onnx.ModelProto, default: int, least: int) -> tuple[Progra
     length = Size.of(last) if last else Size.named(_LENGTH)
     program = Program(Sizes({} if last else {_LENGTH: default}, {}))
     shape = [Size.of(1), *(Size.of(dim.dim_value) for dim in dims[1:-1]), length]
-    for name in (tensor.name, *(output.name for output in graph.output)):
-        # They stand in the source as they are.
-        if not re.fullmatch(NAME, name):
-            raise UnsupportedError(f"the name {name!r}, which is none in C")
     for output in graph.output:
-        program.named(output.name)
-    fed = program.array(program.named(tensor.name), shape, given=True)
+        # As it is, it stands in the name of a constant.
+        if not re.fullmatch(NAME, output.name):
+            raise UnsupportedError(f"the name {output.name!r}, which is none in C")
+    fed = program.array(tensor.name, shape, given=True)
     work = Translation(graph, program, fed)
     for node in graph.node:
         if node.output[0] in work.done:
@@ -58,20 +56,14 @@ def program_of(model: onnx.ModelProto, default: int, least: int) -> tuple[Progra
                 raise UnsupportedError(f"the operator {node.op_type}")
         except UnsupportedError as error:
             raise UnsupportedError(f"{node.op_type} {node.output[0]}: {error}") from None
-    shapes = {}
+    outputs = {}
     for output in graph.output:
         value = work.value(output.name)
         assert not isinstance(value, Integers)
-        shapes[output.name] = value.shape
-        _written(program, output.name, value)
+        outputs[output.name] = program.array(output.name, value.shape, given=True)
+        loops.compute(program, output.name, value, outputs[output.name])
     at_least = program.sizes.at_length(_LENGTH, least)
     for name, axes in program.shapes:
         if any(size.at(at_least) < 1 for size in axes):
             raise UnsupportedError(f"nothing is left of {name} at the shortest length")
-    return program, shapes
-
-
-def _written(program: Program, name: str, value: Lazy | View) -> None:
-    """An output in the caller's memory."""
-    out = program.array(name, value.shape, given=True)
-    loops.compute(program, name, value, out)
+    return program, fed, outputs

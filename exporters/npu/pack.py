@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes.base import npz
 from recipes.base.spec import Variant
 
 _Array = NDArray[np.float32]
@@ -98,4 +99,4 @@ def write_expected(folder: Path, cases: Mapping[str, Mapping[str, _Array]]) -> N
     """Each case's outputs by name as `CASE.npz`, in the toolchain's order."""
     folder.mkdir()
     for name, outputs in cases.items():
-        np.savez(folder / f"{name}.npz", **{output: nhwc(array) for output, array in outputs.items()})  # type: ignore[arg-type]
+        npz.write(folder / f"{name}.npz", {output: nhwc(array) for output, array in outputs.items()})

@@ -20,6 +20,13 @@ LabelSet = Literal["audioset", "esc50", "urban8k", "speechcommands"]
 Window = Literal["hann", "hamming", "blackman", "povey", "rectangular"]
 MelScale = Literal["htk", "slaney", "kaldi"]
 MelNorm = Literal["slaney", "none"]
+# Of Core ML's language, as coremltools lists them (passes/defs/preprocess.py), and of JavaScript's objects. Keywords of
+# programming languages may name a tensor: nothing that is made uses such a name as one of theirs.
+_WORDS_OF_FORMATS = (
+    *("any", "bool", "program", "func", "tensor", "list", "dict", "tuple", "true", "false", "string", "state"),
+    *("bf16", "fp16", "fp32", "fp64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    "__proto__",
+)
 # In Hz, twice what converters of sound are built for; sounds to check on are as many samples as that.
 MOST_RATE = 768_000
 
@@ -227,10 +234,16 @@ class Variant:
                 )
             if not re.fullmatch(NAME, new):
                 raise UserError(f"{new!r} cannot name a tensor: take letters, digits and _, and no digit first")
+            if new in _WORDS_OF_FORMATS:
+                raise UserError(
+                    f"{new!r} cannot name a tensor: in some formats it is a word of their own; take another"
+                )
         fixed = self.input.stream and (self.input.stream.state, self.input.stream.next_state)
         called = [names.get(name, name) for name in dict.fromkeys((*known, *self.inside(), *(fixed or ())))]
-        if twice := next((name for name in called if called.count(name) > 1), None):
-            raise UserError(f"two tensors would be called {twice!r}; give each a name of its own")
+        # Files and C's constants are called after tensors too, and not all of them tell capitals.
+        plain = [name.lower() for name in called]
+        if twice := next((name for name in called if plain.count(name.lower()) > 1), None):
+            raise UserError(f"two tensors would be called {twice!r}, in capitals or not; give each a name of its own")
         through = self.coreml.float32_through
         return replace(
             self,

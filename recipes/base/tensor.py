@@ -38,8 +38,8 @@ class Stream:
 
     What is fed is the sound x, and where `emphasis` is not 0, x[i] - emphasis * x[i - 1]: before the first sample is
     zero, or it is dropped (`first_dropped`). Then `front` samples are put before it and `back` behind it, as `padding`
-    says, or its first `skipped` are left out. Where it is `levelled`, the mean of the first window is taken off, in
-    steps; where it is `led`, its first sample comes twice. A frame counts once `unread` samples behind its window have
+    says, or its first `skipped` are left out. Where `levelled` is set, the mean of the first window is taken off, in
+    steps; where `led` is set, its first sample comes twice. A frame counts once `unread` samples behind its window have
     come, those of `back` among them. A sound has at least `least` samples, or no frame. After `latency` samples from
     the middle of its window a frame is given, at most. `recipes/base/streaming.py` does all that.
 

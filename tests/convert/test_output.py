@@ -148,8 +148,25 @@ def test_a_card_of_a_file_without_scores_runs(melspec: Path) -> None:
     card = (melspec / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"in Python, ONNX Runtime\n\n```python\n(.*?)```", card, re.DOTALL)
     assert "labels" not in code
-    subprocess.run([sys.executable, "-c", f"{code}\nassert melspec.shape == (1, 128, 1000)"], check=True, cwd=melspec)
-    assert "func melspec(of waveform: MLMultiArray" in card
+    subprocess.run(
+        [sys.executable, "-c", f"{code}\nassert outputs['melspec'].shape == (1, 128, 1000)"], check=True, cwd=melspec
+    )
+    assert '["waveform": input]' in card
+    assert 'featureValue(for: "melspec")' in card
+
+
+def test_a_tensor_may_be_called_as_a_keyword_or_a_function(convert: Convert, tmp_path: Path) -> None:
+    """`file` is also what NumPy calls an argument of its own, where it takes arrays by name."""
+    made = tmp_path / "made"
+    words = ["--to", "npu", "--seconds", "0.5", "--input-name", "class", "--output-name", "file"]
+    said = convert("recipe", "mel_kaldi", *words, "-o", made)
+    assert said.exit_code == 0, said.stdout + said.stderr
+    said = convert("run", made / "model.onnx", made / "reference" / "rich.wav", "-o", tmp_path / "out.npz")
+    assert said.exit_code == 0, said.stderr
+    assert list(np.load(tmp_path / "out.npz")) == ["file"]
+    card = (made / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"ONNX Runtime\n\n```python\n(.*?)```", card, re.DOTALL)
+    subprocess.run([sys.executable, "-c", f"{code}\nassert list(outputs) == ['file']"], check=True, cwd=made)
 
 
 @pytest.mark.parametrize("words", [[], ["--json"]])

@@ -178,7 +178,8 @@ def test_the_card_fits_the_artifacts(made_pann: Any, pann: Any) -> None:
 def test_the_cards_python_runs(made_pann: Any) -> None:
     card = (made_pann.path / "README.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    checked = code + "\nassert clipwise.shape == (1, 527) and melspec.shape == (1, 1001, 64) and len(best) == 3"
+    shapes = "outputs['clipwise'].shape == (1, 527) and outputs['melspec'].shape == (1, 1001, 64)"
+    checked = f"{code}\nassert {shapes} and len(best) == 3"
     subprocess.run([sys.executable, "-c", checked], check=True, cwd=made_pann.path)
 
 

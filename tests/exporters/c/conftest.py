@@ -56,15 +56,13 @@ def compiled(
     def build(model: onnx.ModelProto) -> Callable[[np.ndarray], Arrays]:
         fixed = model.graph.input[0].type.tensor_type.shape.dim[-1].dim_value
         least, most = (fixed, fixed) if fixed else (100, 10**6)
-        program, outputs = program_of(model, 1000, least)
+        program, fed, outputs = program_of(model, 1000, least)
         # As short as whoever calls it says.
         least = min(least, 1) if not fixed else least
         constants = {"AXES": 8, "WEIGHTS": 1, "CLASSES": 1}
         texts = dict.fromkeys(outputs, "")
         (tmp_path / "model.h").write_text(source.header("net", constants, None, "", "", texts))
-        (tmp_path / "model.c").write_text(
-            source.source(program, "net", model.graph.input[0].name, outputs, least, most)
-        )
+        (tmp_path / "model.c").write_text(source.source(program, "net", fed, outputs, least, most))
         cc(tmp_path / "net.so", "-shared", "-fPIC", tmp_path / "model.c", "-lm")
         library = ctypes.CDLL(str(tmp_path / "net.so"))
         library.net_memory.restype = ctypes.c_size_t

@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 import pytest
 
-from exporters.c import folder
+from exporters.c import binary, folder
+from validators.runners.c import node_command
 
 Tag = Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -63,11 +64,18 @@ def watched(cc: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def built(cc: Callable[..., None], watched: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Tag]:
-    """`built(model)(stdin, *options)`: the program of a model, with the sanitizers."""
+    """`built(model)(stdin, *options)`: the program of a model, with the sanitizers.
 
-    def build(model: onnx.ModelProto, *words: str) -> Tag:
+    With `most`, no more bytes than that can be addressed, as 4 GB are where a pointer has 32 bits.
+    """
+
+    def build(model: onnx.ModelProto, *words: str, most: int | None = None) -> Tag:
         place = tmp_path_factory.mktemp("tag") / "c"
         folder.write(place, model, "model.onnx")
+        if most is not None:
+            source = (place / "model.c").read_text()
+            assert "SIZE_MAX" in source
+            (place / "model.c").write_text(source.replace("SIZE_MAX", str(most)))
         sources = [place / name for name in ("tag.c", "model.c", "labels.c", *(() if words else ("weights.S",)))]
         cc(place / "tag", *SANITIZE, *words, f"-Wa,-I{place}", *sources, watched, "-lm")
 
@@ -236,6 +244,44 @@ def test_files_changed_at_random_never_crash_it(tag: Tag) -> None:
         assert done.returncode in (0, 2), done.stderr
         assert b"Sanitizer" not in done.stderr
         assert b"runtime error" not in done.stderr
+
+
+@pytest.fixture(scope="session")
+def wide(graph: Any, described: Any) -> onnx.ModelProto:
+    """Scores of 64 classes, for which it needs more than 64 times the memory of what it is fed."""
+    nodes = [
+        ("Unsqueeze", ["x", "one"], ["row"], {}),
+        ("Conv", ["row", "ones"], ["columns"], {}),
+        ("Relu", ["columns"], ["lit"], {}),
+        ("ReduceMean", ["lit"], ["scores"], {"axes": [2], "keepdims": 0}),
+    ]
+    constants = {"one": np.array([1]), "ones": np.ones((64, 1, 1), np.float32)}
+    return described(graph(nodes, ["scores"], constants), tuple(map(str, range(64))))
+
+
+def test_more_memory_than_can_be_addressed_is_one_clear_error(built: Any, wide: Any) -> None:
+    tag = built(wide, most=100_000)
+    long, short = wav(np.zeros(1000, "<f4"), 32, form=3), wav(np.ones(100, "<f4"), 32, form=3)
+    assert len(_lines(tag(short))) == 10
+    for options in ([], ["--hop", 0.1, "--window", 0.9]):
+        assert "more memory than can be addressed" in _error(tag(long, *options))
+    assert len(json.loads(tag(long, "--hop", 0.1, "--window", 0.1, "--json").stdout)["windows"]) == 10
+    assert "more memory than can be addressed" in _error(tag(np.zeros(1000, "<f4").tobytes(), "--outputs"))
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
+def test_more_memory_than_webassembly_has_is_one_clear_error(wide: Any, tmp_path: Path) -> None:
+    """There, address 0 can be written to, so that a program without memory goes on."""
+    pytest.importorskip("ziglang")
+    folder.write(tmp_path / "c", wide, "model.onnx")
+    binary.build(tmp_path / "c", "wasm32-wasi", tmp_path / "tag.wasm")
+
+    def tag(seconds: int) -> subprocess.CompletedProcess[bytes]:
+        sound = bytes(2 * RATE * seconds)
+        return subprocess.run([*node_command(tmp_path / "tag.wasm"), "--raw", "s16"], input=sound, capture_output=True)
+
+    assert len(_lines(tag(1))) == 10
+    assert "more memory than can be addressed" in _error(tag(20_000))
 
 
 @pytest.mark.parametrize(

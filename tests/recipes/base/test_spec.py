@@ -62,7 +62,10 @@ def test_outputs_that_cannot_be_chosen() -> None:
         ({"logits": "1st"}, "'1st' cannot name a tensor"),
         ({"logits": ""}, "'' cannot name a tensor"),
         ({"logits": "x\n"}, "cannot name a tensor"),
+        ({"logits": "func"}, "'func' cannot name a tensor: in some formats it is a word of their own"),
+        ({"waveform": "string"}, "'string' cannot name a tensor: in some formats it is a word of their own"),
         ({"logits": "embedding"}, "two tensors would be called"),
+        ({"logits": "Embedding"}, "two tensors would be called 'Embedding', in capitals or not"),
         ({"waveform": "logits"}, "two tensors would be called"),
     ],
 )
