@@ -271,7 +271,7 @@ def test_a_stranger_s_manifest_makes_nothing_be_fetched_or_read(
 
     monkeypatch.setattr("convert.subject.fetch", refused)
     monkeypatch.setattr("convert.again.cached", lambda _: folder / "in the cache")
-    monkeypatch.setattr("convert.subject.text_of", refused)
+    monkeypatch.setattr("convert.request.text_of", refused)
     manifests.write(replace(manifests.read(folder), **cast(Any, changed)), folder)
     with pytest.raises(UserError, match=said):
         _stages(folder)
