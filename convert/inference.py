@@ -16,6 +16,7 @@ from convert.targets import choose_runtime
 from recipes.base import audio, npz, preparation
 from recipes.base.errors import UserError
 from recipes.base.facts import Facts, from_strings, scores_faults
+from recipes.base.scores import probabilities
 from validators.dumps import numpy_file
 from validators.runners.runner import Arrays, Port, Runner, RunnerError, run_batch
 
@@ -106,7 +107,7 @@ def run(
                 answer = run_batch(runner, arrays)
                 keep(answer)
                 if facts.scores is not None:
-                    scores = _probabilities(_scores(answer, facts, artifact.name), facts.scores_kind)
+                    scores = probabilities(_scores(answer, facts, artifact.name), facts.scores_kind)
                     rows += _ranked(scores, facts.labels, top)
                     if fed.windows:
                         tell(fed.windows[number], rows[-1])
@@ -151,15 +152,6 @@ def _scores(answer: Arrays, facts: Facts, artifact: str) -> np.ndarray:
     if not np.issubdtype(scores.dtype, np.floating):
         raise UserError(f"{artifact}: its {facts.scores} are {scores.dtype} and no scores; make the file again")
     return scores.astype(np.float64)
-
-
-def _probabilities(scores: np.ndarray, kind: str | None) -> np.ndarray:
-    if kind == "logit":
-        return np.asarray(1 / (1 + np.exp(-np.clip(scores, -500, 500))))
-    if kind == "multiclass_logit":
-        odds = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        return np.asarray(odds / odds.sum(axis=-1, keepdims=True))
-    return scores
 
 
 def _sound(source: Path, runner: Runner, facts: Facts, hop: float | None) -> Fed:

@@ -7,6 +7,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from recipes.base.scores import probabilities
 from recipes.base.shown import shown
 from recipes.base.tensor import SCORES
 from validators.compare import apart
@@ -205,7 +206,7 @@ def top(answer: Answer, scores: str | None, labels: Sequence[str]) -> Top | None
             continue
         if not row.known.all():
             continue
-        expected, actual = (_probabilities(array, seen.kind) for array in (row.expected, row.actual))
+        expected, actual = (probabilities(array, seen.kind) for array in (row.expected, row.actual))
         order = np.argsort(-expected, kind="stable")
         # What is no number comes last, and has no place.
         new = np.argsort(-np.where(np.isnan(actual), -np.inf, actual), kind="stable")
@@ -224,12 +225,3 @@ def top(answer: Answer, scores: str | None, labels: Sequence[str]) -> Top | None
         same = list(order[:TOP]) == list(new[:TOP]) and not np.isnan(actual).any()
         return Top(f"{seen.name}{row.which}", classes, same)
     return None
-
-
-def _probabilities(scores: NDArray[np.float64], kind: str) -> NDArray[np.float64]:
-    if kind == "logit":
-        return np.asarray(1 / (1 + np.exp(-np.clip(scores, -500, 500))))
-    if kind == "multiclass_logit":
-        odds = np.exp(scores - scores.max())
-        return np.asarray(odds / odds.sum())
-    return scores
