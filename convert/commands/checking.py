@@ -271,10 +271,10 @@ def _of_two(
     suggest: bool,
     verbose: bool,
 ) -> _Left:
-    from convert import bisection
+    from convert import bisection, bisection_report
 
     found = bisection.bisect(a, b, on=[on] if on else [], **how)
-    told, seen = found.as_json(), bisection.text(found, verbose)
+    told, seen = found.as_json(), bisection_report.text(found, verbose)
     lines: list[str] = []
     if suggest:
         from rich.console import Group
@@ -286,7 +286,7 @@ def _of_two(
         lines = in_words(advice)
         more_seen, more_told = advised(advice)
         told, seen = {**told, **more_told}, Group(seen, *more_seen)
-    files.write([], lambda: _bisected(found, lines), page_of_ci=lambda: bisection.as_markdown(found, lines))
+    files.write([], lambda: _bisected(found, lines), page_of_ci=lambda: bisection_report.as_markdown(found, lines))
     for note in found.notes:
         sys.stderr.write(f"note: {shown(note)}\n")
     return found.exit_code, told, seen
