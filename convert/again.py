@@ -8,7 +8,7 @@ from pathlib import Path
 
 from convert.manifest import MANIFEST, Manifest
 from convert.request import Request
-from convert.subject import Subject, chosen, settle
+from convert.subject import Subject, settle
 from recipes.base.checkpoint import sha256
 from recipes.base.config import find
 from recipes.base.download import cached
@@ -33,7 +33,7 @@ def settled_again(
     them something else than the folder has.
     """
     request = request_of(folder, manifest, _weights(manifest, checkpoint), audio)
-    variant = chosen(request)
+    variant = request.variant()
     drawn = request.checkpoint is not None or request.weights == "synthetic" or not variant.trained
     # Weights of another variant than the one that was looked for in the cache would be fetched.
     if not drawn and (manifest.weights, manifest.variant) != ("published", variant.name):

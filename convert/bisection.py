@@ -1,30 +1,23 @@
 """What `convert bisect` does: two models, run with all their intermediate values, and where the second goes wrong."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from convert import models
 from convert.comparison import left_out, refuse_missing, refuse_unknown, tolerances_for
 from convert.request import limits_given
 from convert.targets import of_artifact
 from recipes.base.errors import UserError
-from recipes.base.shown import shown
 from recipes.base.tensor import Tolerance
-from validators.compare import Sampled, within
-from validators.divergence import LIMITS, Array, Divergence, Growth, Seen, amplifiers, diverged, grown
+from validators.compare import Sampled, compare
+from validators.divergence import LIMITS, Divergence, Growth, amplifiers, diverged, grown
 from validators.dumps import Dump
 from validators.feeds import Feed
-from validators.markdown import escaped
-from validators.markdown import table as table_of
 from validators.matching import split
 from validators.pairing import Match, matches
 from validators.runners.runner import RunnerError
@@ -41,7 +34,6 @@ WORDS: Mapping[Verdict, str] = {
 }
 # The case of a reference that exercises a model most.
 _RICH = "rich"
-_MOST_ROWS = 12
 
 
 @dataclass(frozen=True)
@@ -86,8 +78,8 @@ class Bisection:
         return (f"nothing stands against {self.unpaired}: {what}",) if self.unpaired else ()
 
     def as_json(self) -> dict[str, Any]:
-        """Ready for `json.dumps`: what is no number becomes null."""
-        return {"exit_code": self.exit_code, "says": WORDS[self.verdict], **_plain(asdict(self))}
+        """As `plain`."""
+        return {"exit_code": self.exit_code, "says": WORDS[self.verdict], **plain(asdict(self))}
 
 
 def bisect(
@@ -203,10 +195,10 @@ class _Judge:
             self.origin += ", but for --atol and --rtol"
 
     def diverged(self, trace: Trace, pairs: Mapping[str, str]) -> Divergence:
-        return diverged(self.right, trace, limit=self.limit, outputs=pairs, agrees=self._agrees)
+        return diverged(self.right, trace, limit=self.limit, outputs=pairs, used=self._used)
 
-    def _agrees(self, name: str, expected: np.ndarray, actual: np.ndarray) -> bool:
-        return within(expected, actual, self.tolerances[name])
+    def _used(self, name: str, expected: np.ndarray, actual: np.ndarray) -> float:
+        return compare(Sampled.of(expected), actual, self.tolerances[name], "feature").used
 
 
 def _matched(right: Trace, other: Trace, given: Mapping[str, str]) -> Match:
@@ -232,117 +224,10 @@ def _pairs(matched: Match) -> dict[str, str]:
     return {theirs: ours for ours, theirs in matched.names.items()}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Ready for `json.dumps`: what is no number becomes null."""
     if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return None if isinstance(value, float) and not isfinite(value) else value
-
-
-def text(found: Bisection, verbose: bool = False) -> RenderableType:
-    """What is shown: the verdict first, then the place, its neighbourhood on both sides, and how the error grows."""
-    return Group(*_parts(found, verbose))
-
-
-def as_markdown(found: Bisection, advice: Iterable[str] = ()) -> str:
-    """The same for the page of a CI, and what is advised."""
-    verdict, *rest = _parts(found, verbose=False)
-    parts = [f"### {escaped(str(verdict))}"]
-    for part in rest:
-        if isinstance(part, Table):
-            heads = [str(column.header) for column in part.columns]
-            cells = zip(*(map(str, column.cells) for column in part.columns), strict=True)
-            rows = [dict(zip(heads, row, strict=True)) for row in cells]
-            parts.append(f"**{escaped(str(part.title))}**\n\n{table_of(heads, rows, words=heads)}")
-        else:
-            parts.append(escaped(str(part).strip()))
-    parts += [f"- {escaped(note)}" for note in (*advice, *found.notes)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _parts(found: Bisection, verbose: bool) -> Iterator[RenderableType]:
-    divergence = found.divergence
-    yield Text(shown(told(found)), style="bold")
-    for hint in (*divergence.hints, *found.remedy):
-        yield Text(f"  {shown(hint)}")
-    yield _outputs_table(found)
-    if divergence.culprit is not None:
-        yield _around("A", found.a, divergence.ours)
-        yield _around("B", found.b, divergence.theirs)
-    if found.diverges or verbose:
-        yield _growth("error along B, where it grows most", divergence.growth, verbose)
-    if found.verdict == "rounding" or (verbose and found.rounding):
-        yield _growth("rounding of float16 along B, where it grows most", found.rounding, verbose)
-        kept = ", ".join(f"{one.op.kind} {one.op.name}" for one in found.amplifiers)
-        yield Text(shown(f"keep in float32 first: {kept}"))
-
-
-def told(found: Bisection) -> str:
-    """How it went, in one line."""
-    names = f"{Path(found.b).name} ({found.runtimes[1]}) and {Path(found.a).name} ({found.runtimes[0]})"
-    if found.verdict == "none":
-        return f"NO DIVERGENCE: {names} agree on {found.fed}"
-    alone = f"nothing stands against {found.unpaired}"
-    if not found.diverges:
-        return f"UNPAIRED: {alone}; in the rest {names} agree on {found.fed}"
-    op = found.divergence.culprit
-    where = f" at {op.kind} {op.name}" if op is not None else ""
-    return f"DIVERGES{where}: {WORDS[found.verdict]}" + (f"; and {alone}" if found.unpaired else "")
-
-
-def _outputs_table(found: Bisection) -> Table:
-    table = _table("outputs", "output", "held to", "error", "status")
-    for one in found.divergence.outputs:
-        table.add_row(shown(one.b), shown(one.a), _share(one.error), "agrees" if one.agrees else "differs")
-    for name in found.extra:
-        table.add_row(shown(name), "nothing", "-", "no partner")
-    for name in found.missing:
-        table.add_row("nothing", shown(name), "-", "no partner")
-    return table
-
-
-def _around(side: str, path: str, seen: Sequence[Seen]) -> Table:
-    table = _table(f"{side}: {shown(path)}", "", "op", "name", "takes", "gives", "from, to", "error", "parameters")
-    for one in seen:
-        gives = next(iter(one.outputs), None)
-        errors = [array.error for array in one.inputs if array.error is not None]
-        before = _share(max(errors)) if errors else "-"
-        row = (
-            "->" if one.place == "here" else "",
-            one.op.kind,
-            one.op.name,
-            ", ".join(_array(array) for array in one.inputs),
-            _array(gives) if gives else "-",
-            f"{gives.least:.4g}, {gives.greatest:.4g}" if gives else "-",
-            f"{before} -> {_share(gives.error) if gives and gives.error is not None else 'no partner'}",
-            ", ".join(f"{key} {value}" for key, value in one.op.parameters.items()),
-        )
-        table.add_row(*map(shown, row))
-    return table
-
-
-def _growth(title: str, growth: Sequence[Growth], verbose: bool) -> Table:
-    table = _table(title, "op", "name", "error before", "after")
-    known = [one for one in growth if one.error_out is not None]
-    rows = known if verbose else sorted(known, key=lambda one: -one.added)[:_MOST_ROWS]
-    chosen = {one.op.name for one in rows}
-    for one in (one for one in known if one.op.name in chosen):
-        row = one.op.kind, one.op.name, _share(one.error_in), _share(one.error_out)
-        table.add_row(*map(shown, row))
-    return table
-
-
-def _array(array: Array) -> str:
-    return f"{array.dtype} {'x'.join(map(str, array.shape)) or 'scalar'}"
-
-
-def _share(error: float | None) -> str:
-    return "-" if error is None else f"{error:.2e}"
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="", box=box.SIMPLE, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table

@@ -17,6 +17,8 @@ from convert.targets import named
 from convert.targets.target import Job, Settings
 from convert.verify import File
 from recipes.base.errors import UserError
+from recipes.base.tensor import Tolerance
+from validators.compare import Sampled, compare
 from validators.divergence import LIMITS, Divergence, diverged, grown
 from validators.partners import difference
 from validators.results import Check
@@ -181,23 +183,23 @@ def _located(wrong: Break, held_to: str, trace: Tracer | None, stage: Stage, inp
     precision = stage.run.file.artifact.precision if stage.run else "fp32"
     limit = LIMITS["float32" if precision == "fp32" else "float16"]
     with step("pair"):
-        divergence = diverged(right, mine, limit=limit, agrees=_judge(stage, limit))
+        divergence = diverged(right, mine, limit=limit, used=_used(stage, limit))
         if wrong.rounding and {op.name for op in right.ops} == {op.name for op in mine.ops}:
             divergence = replace(divergence, growth=grown(right, mine))
     return replace(wrong, held_to=held_to, divergence=divergence)
 
 
-def _judge(stage: Stage, limit: float) -> Callable[[str, np.ndarray, np.ndarray], bool]:
-    """Whether an output is within the tolerance that its stage was held to, or within `limit` where it was to none.
+def _used(stage: Stage, limit: float) -> Callable[[str, np.ndarray, np.ndarray], float]:
+    """The share of the tolerance that its stage was held to, or of `limit` where it was to none.
 
     A proof's tolerance in float64 is none of those: what is traced computes in float32.
     """
     held = {one.output: one.comparison for one in stage.checks if one.comparison and one.precision != "fp64"}
 
-    def agrees(name: str, right: np.ndarray, mine: np.ndarray) -> bool:
+    def used(name: str, right: np.ndarray, mine: np.ndarray) -> float:
         if name not in held:
-            return difference(right, mine) <= limit
-        allowed = held[name].atol + held[name].rtol * np.abs(right.astype(np.float64))
-        return bool((np.abs(mine.astype(np.float64) - right) <= allowed).all())
+            return difference(right, mine) / limit
+        tolerance = Tolerance(held[name].atol, held[name].rtol, reason="what its stage was held to")
+        return compare(Sampled.of(right), mine, tolerance, "feature").used
 
-    return agrees
+    return used

@@ -16,7 +16,7 @@ from recipes.base import cost
 from recipes.base.config import BY_NAME
 from recipes.base.download import cached
 from recipes.base.spec import LogMelVariant, Variant
-from recipes.base.tensor import Input, Output
+from recipes.base.tensor import Input, Output, Tolerance
 
 FORMATS = tuple(target.name for target in TARGETS)
 
@@ -86,7 +86,7 @@ def _shorter(variant: Variant) -> bool:
 
 
 def _row(variant: Variant) -> tuple[str, ...]:
-    known = cost.known().get(variant.name)
+    known = cost.known().get(variant.name) if variant.trained else None
     published, size = variant.published, variant.source.size if variant.source else None
     return (
         f"  {variant.name}",
@@ -103,8 +103,8 @@ def details(variant: Variant) -> RenderableType:
     """All that is known of it."""
     known, published, source = cost.known().get(variant.name), variant.published, variant.source
     own = {field.name for field in fields(variant)} - {field.name for field in fields(LogMelVariant)}
-    # What holds of outputs is said with them.
-    own -= {"tolerances"}
+    # What outputs are held to is said with them.
+    own = {name for name in own - {"tolerances"} if not isinstance(getattr(variant, name), Tolerance)}
     facts = {
         "family": variant.family + (", whose name stands for this variant" if variant.default else ""),
         **(_cost(variant, known) if variant.trained else {}),
@@ -125,6 +125,7 @@ def details(variant: Variant) -> RenderableType:
         "sound": f"mono at {variant.sample_rate} Hz",
         "preparation": variant.preparation and f"peak to {variant.preparation.peak:g}, cut or padded with zeros",
         "front end": _said(variant.front_end_numbers()),
+        "--set": ", ".join(variant.settable()),
         "mixed": variant.trained
         and variant.coreml.float32_through
         and f"float32 up to {variant.coreml.float32_through}, then float16",

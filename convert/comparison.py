@@ -11,6 +11,7 @@ from convert.manifest import MANIFEST
 from convert.models import Answers, Names, made
 from convert.request import limits_given
 from recipes.base.errors import UserError
+from recipes.base.near import meant
 from recipes.base.tensor import Precision, Tolerance
 from validators import dumps
 from validators.compare import compare_outputs
@@ -85,9 +86,16 @@ def compare(
     ]
     return Found(
         [check for one in found for check in one.checks],
-        list(dict.fromkeys(note for one in found for note in one.notes)),
+        [*_variants(expected, got), *dict.fromkeys(note for one in found for note in one.notes)],
         [answer for one in found for answer in one.held],
     )
+
+
+def _variants(expected: Path, got: Path) -> Iterator[str]:
+    """That two made folders are of two models, which explains all that follows."""
+    ours, theirs = (found and found[1].variant for found in map(made, (expected, got)))
+    if ours and theirs and ours != theirs:
+        yield f"EXPECTED is of {ours}, and GOT of {theirs}: two models, which do not give the same"
 
 
 def refuse_unknown(
@@ -112,7 +120,8 @@ def refuse_unknown(
         for side, wanted in enumerate((name, other)):
             has = sorted(frozenset().union(*(one[side].inputs | one[side].outputs for one in both)))
             if wanted not in has:
-                raise UserError(f"--map {name}={other}: {called[side]} has no {wanted!r}; it has {_some(has)}")
+                told = f"{called[side]} has no {wanted!r}{meant(wanted, has)}; it has {_some(has)}"
+                raise UserError(f"--map {name}={other}: {told}")
         raise UserError(f"--map {name}={other}: one is an input and the other an output; map inputs to inputs")
 
 
@@ -120,7 +129,9 @@ def refuse_missing(outputs: Iterable[str], known: Collection[str], called: str =
     """UserError for an --output that the side called so does not have."""
     for name in outputs:
         if name not in known:
-            raise UserError(f"--output {name}: {called} has no such output; it has {_some(sorted(set(known)))}")
+            raise UserError(
+                f"--output {name}: {called} has no such output{meant(name, known)}; it has {_some(sorted(set(known)))}"
+            )
 
 
 def left_out(chosen: Sequence[str], found: Match) -> list[str]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convert import manifest as manifests
-from convert.bisection import Bisection, told
+from convert.bisection import Bisection
+from convert.bisection_report import told
 from convert.comparison import Found
 from convert.manifest import Manifest
 from convert.models import made

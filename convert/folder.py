@@ -134,7 +134,7 @@ def _beside(target: Path) -> Iterator[Path]:
     try:
         # Before it is locked another run may take it for abandoned.
         while lock is None:
-            place = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
+            place = _hidden(target)
             lock = _locked(place)
         assert place is not None
         yield place
@@ -144,6 +144,14 @@ def _beside(target: Path) -> Iterator[Path]:
                 _clear(place, target)
             if lock is not None:
                 os.close(lock)
+
+
+def _hidden(target: Path) -> Path:
+    """A new folder beside the target. Raises OSError, of the target: nobody has asked for another."""
+    try:
+        return Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from None
 
 
 def _prefix(target: Path) -> str:

@@ -32,7 +32,8 @@ class Run:
     """What the outputs are and, of an artifact made here, the greatest classes of each row of the batch.
 
     `outputs` has each one's dtype and shape. `windows` are the seconds at which each row begins and ends, where a
-    window went over a sound. `remark` says what of a sound was not used, and why no class is there.
+    window went over a sound. `remark` says what of a sound was not used, and why no class is there. `weights` are those
+    that an artifact made here says it has, such as synthetic.
     """
 
     runtime: str
@@ -40,6 +41,7 @@ class Run:
     top: list[Row]
     windows: list[Window] = field(default_factory=list)
     remark: str = ""
+    weights: str = ""
 
     def as_json(self) -> dict[str, Any]:
         found: dict[str, Any] = {
@@ -49,7 +51,7 @@ class Run:
         }
         if self.windows:
             found["windows"] = [list(window) for window in self.windows]
-        return found | {"remark": self.remark} if self.remark else found
+        return found | {key: text for key in ("weights", "remark") if (text := getattr(self, key))}
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def run(
             raise UserError(f"{artifact.name}: {error}; `convert check` tells whether the file is whole") from None
     unranked = f"{artifact.name} gives {', '.join(outputs)} and no class scores, so that no classes are ranked"
     remarks = (fed.remark, "" if facts.scores is not None else unranked)
-    return Run(runner.runtime, outputs, rows, fed.windows, "; ".join(filter(None, remarks)))
+    return Run(runner.runtime, outputs, rows, fed.windows, "; ".join(filter(None, remarks)), facts.weights)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from convert import targets
 from recipes.base import files, plain_json
 from recipes.base.errors import UserError
-from recipes.base.fields import STRICT
+from recipes.base.fields import STRICT, complaint
 from recipes.base.recipe import digest_of_numbers
 from recipes.base.spec import Weights
 from recipes.base.tensor import Input, Output, Precision
@@ -133,15 +133,24 @@ def read(folder: Path) -> Manifest:
         plain_json.read(content)
         manifest = TypeAdapter(Manifest).validate_json(content)
     except FileNotFoundError:
-        raise UserError(f"{folder}: has no {MANIFEST}; `convert recipe` makes such folders") from None
+        what = f"has no {MANIFEST}" if folder.is_dir() else "there is no such folder"
+        raise UserError(f"{folder}: {what}; `convert recipe` makes such folders") from None
     except NotADirectoryError:
         raise UserError(f"{folder}: is no folder; name the one that `convert recipe` made") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "top level"
-        raise UserError(f"{path}: {place}: {first['msg']}; {_AGAIN}") from None
+        raise UserError(f"{path}: {place}: {complaint(first['msg'])}; {_AGAIN}") from None
     except ValueError as error:
         raise UserError(f"{path}: top level: is no JSON, or only a part of it ({error}); {_AGAIN}") from None
     if not manifest.files or any(Path(name).is_absolute() or ".." in Path(name).parts for name in manifest.files):
         raise UserError(f"{path}: files: lists none, or some outside the folder; make the folder again")
     return manifest
+
+
+def artifacts_in(folder: Path) -> list[Path]:
+    """The artifacts of a made folder; none where it is no such folder."""
+    try:
+        return [folder / name for name in read(folder).artifacts]
+    except UserError:
+        return []

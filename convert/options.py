@@ -9,6 +9,7 @@ import typer
 
 from convert.targets import TARGETS, declaring, options
 from convert.targets.target import Option
+from recipes.base.near import meant
 
 Timeout = Annotated[
     float | None,
@@ -47,11 +48,26 @@ def words(title: str, values: Iterable[str]) -> Any:
     return StrEnum(title, {word: word for word in values})
 
 
-# Which there are is the targets' to say.
+def one_of(kind: type[StrEnum]) -> Callable[[str], StrEnum]:
+    """Reads one of these words, and tells the nearest of them where it is none."""
+
+    def read(word: str) -> StrEnum:
+        if word not in (known := [one.value for one in kind]):
+            raise typer.BadParameter(f"{word!r} is not one of {', '.join(known)}{meant(word, known)}")
+        return kind(word)
+
+    return read
+
+
+# Which there are is the targets' to say; a format's name stands for the first of its runtimes.
 if TYPE_CHECKING:
     RuntimeChoice: TypeAlias = StrEnum
 else:
-    RuntimeChoice = words("Runtime", (name for target in TARGETS for name in (target.name, *target.runtime_names())))
+    RuntimeChoice = words("Runtime", (name for target in TARGETS for name in (*target.runtime_names(), target.name)))
+_BY_FORMAT = (f"{', '.join(target.runtime_names())} ({target.title})" for target in TARGETS if target.runtimes)
+# What an option has that is one of them, and what its help ends with.
+RUNTIME: dict[str, Any] = {"metavar": "RUNTIME", "parser": one_of(RuntimeChoice)}
+RUNTIMES = f"There are {'; '.join(_BY_FORMAT)}. Default: the first that is here."
 
 
 def with_target_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -68,15 +84,24 @@ def with_target_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def _annotation(option: Option) -> Any:
     owners = ", ".join(target.title for target in declaring(option))
-    kind = words(option.name, option.kind) if isinstance(option.kind, tuple) else option.kind
+    kind: Any = option.kind
+    told = [option.help]
+    of_words: dict[str, Any] = {}
+    if isinstance(option.kind, tuple):
+        kind = words(option.name, option.kind)
+        told.append(f"One of {', '.join(option.kind)}.")
+        of_words = {"metavar": option.name.upper(), "parser": one_of(kind)}
+    if option.default not in (None, ()):
+        told.append(f"Default: {option.default}.")
     shown = typer.Option(
-        help=option.help if option.default in (None, ()) else f"{option.help} Default: {option.default}.",
+        **of_words,
+        help=" ".join(told),
         min=option.least,
         max=option.most,
         rich_help_panel=f"Options of {owners}",
     )
     if option.repeat:
-        return Annotated[list[kind] | None, shown]  # type: ignore[valid-type]
+        return Annotated[list[kind] | None, shown]
     return Annotated[kind | None, shown]
 
 

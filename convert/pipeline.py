@@ -14,7 +14,7 @@ from convert.lowering import Proof, faithful_form, lowered_form, prover
 from convert.manifest import Artifact, Rewritten
 from convert.progress import Step
 from convert.request import Request
-from convert.subject import branches, chosen, settle
+from convert.subject import branches, settle
 from convert.targets import TARGETS, options
 from convert.targets.target import SECONDS, Job, Product, Settings, Target
 from convert.verify import File, check_in
@@ -44,7 +44,7 @@ def make(request: Request, step: Step) -> Made:
     """
     check_target(request.output)
     targets = request.targets()
-    variant = chosen(request)
+    variant = request.variant()
     if request.streaming is None:
         _refuse_of_chunks(request.options)
     else:

@@ -10,7 +10,12 @@ from typing import Literal
 
 from convert.targets import asked_for, options
 from convert.targets.target import Settings, Target
+from recipes.base import config
+from recipes.base.config import find
 from recipes.base.errors import UserError
+from recipes.base.near import meant
+from recipes.base.plain_yaml import text_of
+from recipes.base.recipe import load
 from recipes.base.spec import Variant
 from recipes.base.tensor import Output, Tolerance
 
@@ -45,6 +50,50 @@ class Request:
     def targets(self) -> tuple[tuple[Target, Settings], ...]:
         """What is made, and how. Raises UserError for an option that belongs to nothing of that."""
         return asked_for(self.formats, self.options)
+
+    def variant(self) -> Variant:
+        """The variant that is asked for, once it is sure that it has the inputs and outputs that are asked for.
+
+        Needs no weights, and PyTorch for `streaming` alone. Raises UserError.
+        """
+        variant = self._with_numbers(find(self.name))
+        if not variant.trained:
+            self._refuse_weights(variant)
+        giving = self.giving(variant)
+        for name in self.inputs:
+            giving.fed_by(name)
+        with_tolerances(giving.outputs, self.atol)
+        giving.renamed(self.names(giving))
+        if self.streaming is not None and load(variant.family).streaming is None:
+            raise UserError(
+                f"--streaming: {variant.name} needs whole sounds, and only front ends take chunks: leave it out, or "
+                "see `convert recipe mel`"
+            )
+        return variant
+
+    def giving(self, variant: Variant) -> Variant:
+        """With the outputs that are asked for alone."""
+        return variant.giving(self.outputs) if self.outputs else variant
+
+    def _with_numbers(self, variant: Variant) -> Variant:
+        """The variant with the numbers that are set, if any are."""
+        if self.config is None and not self.numbers:
+            return variant
+        given = config.settings(self.numbers)
+        if self.config is not None:
+            given = given.over(config.read(text_of(self.config), str(self.config)))
+        return config.with_numbers(variant, given)
+
+    def _refuse_weights(self, variant: Variant) -> None:
+        """Options that are of a checkpoint, of a variant that has none."""
+        given = {
+            "--checkpoint": self.checkpoint is not None,
+            "--weights synthetic": self.weights == "synthetic",
+            "--labels": self.labels is not None,
+        }
+        if wrong := [option for option, said in given.items() if said]:
+            has = "classes" if wrong == ["--labels"] else "weights"
+            raise UserError(f"{' and '.join(wrong)}: {variant.name} has no {has}, and needs none; leave it out")
 
     def command(self) -> str:
         """The command that makes the same files anywhere: without folders, which are the user's own affair."""
@@ -131,7 +180,8 @@ def limits_given(flag: str, given: Sequence[str], outputs: Sequence[str]) -> dic
         if not 0 <= limit < float("inf"):
             raise UserError(f"{flag} {text}: give a number of 0 or more, or OUTPUT:NUMBER")
         if colon and name not in outputs:
-            raise UserError(f"{flag} {text}: there is no output {name!r}; the outputs are {', '.join(outputs)}")
+            wrong = f"there is no output {name!r}{meant(name, outputs)}"
+            raise UserError(f"{flag} {text}: {wrong}; the outputs are {', '.join(outputs)}")
         limits |= dict.fromkeys([name] if colon else outputs, limit)
     return limits
 

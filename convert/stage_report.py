@@ -8,10 +8,11 @@ from math import isfinite
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from convert.bisection import plain
 from convert.broken import Break
 from convert.stages import REFERENCE, Stage, Stages
 from convert.suggestion import Suggestion
@@ -22,20 +23,15 @@ from validators.divergence import Divergence, amplifiers
 from validators.markdown import escaped
 from validators.markdown import table as table_of
 from validators.results import Check
-from validators.traces import Op
+from validators.traces import Op, brief
 
 _NOTHING = "nothing to suggest: no package fails by rounding"
 _STYLES = {"passed": "green", "failed": "bold red", "not verified": "bold yellow"}
 
-# And whether it is of numbers.
-_COLUMNS = (
-    ("stage", False),
-    ("worst at", False),
-    ("max abs", True),
-    ("atol", True),
-    ("passes at", True),
-    ("status", False),
-)
+# Names may be long, and go on in the next line; nothing else is narrowed, so that a line fits into 80 columns.
+_NAMES = ("stage", "worst at")
+_NUMBERS = ("atol", "passes at")
+_COLUMNS = ("stage", "status", "worst at", "atol", "passes at")
 
 
 def exit_code(found: Stages) -> int:
@@ -79,15 +75,14 @@ def _and(words: Sequence[str]) -> str:
 
 def text(found: Stages, wrong: Sequence[Break], suggested: Sequence[Suggestion] | None = None) -> RenderableType:
     """A line a stage, what is known of each that broke, and what was suggested where that was asked for."""
-    grid = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for head, right in _COLUMNS:
-        # Names may be long, and go on in the next line; nothing is cut.
-        no_wrap = right or head == "status"
-        grid.add_column(head, justify="right" if right else "left", no_wrap=no_wrap, overflow="fold")
+    grid = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
+    for head in _COLUMNS:
+        justify: JustifyMethod = "right" if head in _NUMBERS else "left"
+        grid.add_column(head, justify=justify, no_wrap=head not in _NAMES, overflow="fold")
     broken = {one.stage for one in wrong}
     for stage in found.stages:
         grid.add_row(*_row(stage, stage.name in broken))
-    parts: list[RenderableType] = [grid]
+    parts: list[RenderableType] = [grid, Text()]
     if found.absent:
         parts.append(Text(shown(f"NOT VERIFIED what lies before the files: {found.absent}; {REFERENCE} stands for it")))
     for one in wrong:
@@ -129,14 +124,10 @@ def suggestion(found: Suggestion) -> str:
 def _row(stage: Stage, broken: bool) -> list[Text]:
     worst = stage.worst
     figures = worst.comparison if worst else None
-    words = [stage.name, worst.output if worst else ""]
-    words += (
-        [f"{figures.max_abs:.2e}", f"{figures.atol:.3g}", f"{rounded_up(figures.passing_atol):.2e}"]
-        if figures
-        else ["-"] * 3
-    )
+    told = [f"{figures.atol:.3g}", f"{rounded_up(figures.passing_atol):.2e}"] if figures else ["-", "-"]
     status = {"passed": "agrees", "failed": "BROKEN" if broken else "off too"}.get(stage.status, "NOT VERIFIED")
-    return [*(Text(shown(word)) for word in words), Text(status, _STYLES[stage.status])]
+    name, *rest = (Text(shown(word)) for word in (stage.name, worst.output if worst else "", *told))
+    return [name, Text(status, _STYLES[stage.status]), *rest]
 
 
 def _more(one: Break, suggested: bool) -> list[str]:
@@ -164,18 +155,17 @@ def located(found: Divergence, held_to: str) -> list[str]:
 
 
 def _op(op: Op) -> str:
-    told = ", ".join(f"{name} {value}" for name, value in op.parameters.items())
+    told = ", ".join(f"{name} {brief(value)}" for name, value in op.parameters.items())
     return f"{op.kind} {op.name}" + (f" ({told})" if told else "")
 
 
 def as_markdown(found: Stages, wrong: Sequence[Break], suggested: Sequence[Suggestion] | None = None) -> str:
     """The same for the page of a CI."""
-    heads = [head for head, _ in _COLUMNS]
     rows = [
-        dict(zip(heads, map(str, _row(stage, stage.name in {one.stage for one in wrong})), strict=True))
+        dict(zip(_COLUMNS, map(str, _row(stage, stage.name in {one.stage for one in wrong})), strict=True))
         for stage in found.stages
     ]
-    parts = [f"### {escaped(verdict(found, wrong))}", table_of(heads, rows, words=heads)]
+    parts = [f"### {escaped(verdict(found, wrong))}", table_of(_COLUMNS, rows, words=_COLUMNS)]
     lines = [line for one in wrong for line in _more(one, suggested is not None)]
     lines += [f"NOT VERIFIED what lies before the files: {found.absent}"] if found.absent else []
     lines += in_words(suggested) if suggested is not None else []
@@ -210,7 +200,7 @@ def evidence(found: Stages, wrong: Sequence[Break], suggested: Sequence[Suggesti
 def as_json(found: Stages, wrong: Sequence[Break], suggested: Sequence[Suggestion] | None = None) -> dict[str, Any]:
     """Ready for `json.dumps`: what has no finite figure is null."""
     more = {} if suggested is None else advised(suggested)[1]
-    return {
+    told = {
         **more,
         "folder": str(found.folder),
         "exit_code": exit_code(found),
@@ -219,6 +209,7 @@ def as_json(found: Stages, wrong: Sequence[Break], suggested: Sequence[Suggestio
         "stages": [_stage(stage) for stage in found.stages],
         "broken": [_break(one) for one in wrong],
     }
+    return {key: plain(value) for key, value in told.items()}
 
 
 def _stage(stage: Stage) -> dict[str, Any]:
@@ -229,7 +220,7 @@ def _stage(stage: Stage) -> dict[str, Any]:
         "status": stage.status,
         "checks": len(stage.checks),
         "worst": asdict(worst) if worst else None,
-        "allowed": _finite(worst.comparison.used) if worst and worst.comparison else None,
+        "allowed": worst.comparison.used if worst and worst.comparison else None,
     }
 
 
@@ -247,7 +238,7 @@ def _break(one: Break) -> dict[str, Any]:
         "opposite": asdict(found.opposite) if found and found.opposite else None,
         "hints": list(found.hints) if found else [],
         "growth": [
-            {"op": step.op.name, "in": _finite(step.error_in), "out": _finite(step.error_out)}
+            {"op": step.op.name, "in": step.error_in, "out": step.error_out}
             for step in (found.growth if found and one.rounding else ())
         ],
     }
@@ -256,7 +247,3 @@ def _break(one: Break) -> dict[str, Any]:
 def _advice(one: Suggestion) -> dict[str, Any]:
     told = {name: value for name, value in asdict(one).items() if name != "checks"}
     return {**told, "told": suggestion(one)}
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and isfinite(value) else None

@@ -16,13 +16,12 @@ from torch import Tensor, nn
 
 from convert.progress import download_bar
 from convert.request import Request, with_tolerances
-from recipes.base import audio, config, labels, preparation
+from recipes.base import audio, labels, preparation
 from recipes.base.checkpoint import sha256
-from recipes.base.config import find, variants
+from recipes.base.config import variants
 from recipes.base.download import fetch, is_published, refuse_damaged
 from recipes.base.errors import UserError
 from recipes.base.facts import Facts, facts_of
-from recipes.base.plain_yaml import text_of
 from recipes.base.recipe import (
     Checkpoint,
     HostFrontEnd,
@@ -100,54 +99,6 @@ class Branch:
     recordings: Mapping[str, NDArray[np.float32]]
 
 
-def chosen(request: Request) -> Variant:
-    """The variant that is asked for, once it is sure that it has the inputs and outputs that are asked for.
-
-    Needs no weights. Raises UserError.
-    """
-    variant = _with_numbers(request, find(request.name))
-    if not variant.trained:
-        _refuse_weights(request, variant)
-    giving = _giving(request, variant)
-    for name in request.inputs:
-        giving.fed_by(name)
-    with_tolerances(giving.outputs, request.atol)
-    giving.renamed(request.names(giving))
-    if request.streaming is not None and load(variant.family).streaming is None:
-        raise UserError(
-            f"--streaming: {variant.name} needs whole sounds, and only front ends take chunks: leave it out, or see "
-            "`convert recipe mel`"
-        )
-    return variant
-
-
-def _with_numbers(request: Request, variant: Variant) -> Variant:
-    """The variant with the numbers that are set, if any are."""
-    if request.config is None and not request.numbers:
-        return variant
-    given = config.settings(request.numbers)
-    if request.config is not None:
-        given = given.over(config.read(text_of(request.config), str(request.config)))
-    return config.with_numbers(variant, given)
-
-
-def _refuse_weights(request: Request, variant: Variant) -> None:
-    """Options that are of a checkpoint, of a variant that has none."""
-    given = {
-        "--checkpoint": request.checkpoint is not None,
-        "--weights synthetic": request.weights == "synthetic",
-        "--labels": request.labels is not None,
-    }
-    if wrong := [option for option, said in given.items() if said]:
-        has = "classes" if wrong == ["--labels"] else "weights"
-        raise UserError(f"{' and '.join(wrong)}: {variant.name} has no {has}, and needs none; leave it out")
-
-
-def _giving(request: Request, variant: Variant) -> Variant:
-    """With the outputs that are asked for alone."""
-    return variant.giving(request.outputs) if request.outputs else variant
-
-
 def settle(request: Request, variant: Variant, seconds: float | None, refuse: Callable[[Variant], None]) -> Subject:
     """Everything that the request says of what is converted; fetches the checkpoint where it must.
 
@@ -174,7 +125,7 @@ def settle(request: Request, variant: Variant, seconds: float | None, refuse: Ca
     # Before its classes are named: a file may say that it has any number of them.
     network = faithful_model(settled.with_classes(count), state)
     classes = _classes(request, settled, count)
-    settled = _giving(request, settled.with_classes(count))
+    settled = request.giving(settled.with_classes(count))
     settled = replace(settled, outputs=with_tolerances(settled.outputs, request.atol))
     names = request.names(settled)
 

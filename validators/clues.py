@@ -7,7 +7,8 @@ import numpy as np
 from recipes.base.tensor import Tolerance
 from validators.compare import Sampled, shifted, within
 from validators.layout import Pair, explained
-from validators.traces import Op, Trace
+from validators.traces import Op, Parameter, Trace
+from validators.traces.parameters import apart
 
 _ROUNDED = Tolerance(atol=2.0**-24, rtol=2.0**-10, reason="twice what rounding to float16 moves a number by")
 _LEAST = 4
@@ -43,10 +44,12 @@ def _broken(name: str, op: Op, trace: Trace) -> Iterator[str]:
     yield f"{count} of {value.size} values become NaN or infinite here{why}"
 
 
-def _parameters(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[str]:
+def _parameters(ours: Mapping[str, Parameter], theirs: Mapping[str, Parameter]) -> Iterator[str]:
     for key in sorted(ours.keys() | theirs.keys()):
-        if ours.get(key) != theirs.get(key):
-            yield f"{key} is {theirs.get(key, 'not set')} where the other model has {ours.get(key, 'none set')}"
+        # Text, since what is no number equals nothing.
+        if repr(ours.get(key)) != repr(theirs.get(key)):
+            one, other = apart(theirs.get(key, "not set"), ours.get(key, "none set"))
+            yield f"its {key} is {one} where the other model has {other}"
 
 
 def _constant(trace: Trace, op: Op) -> list[tuple[str, np.ndarray]]:

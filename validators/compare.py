@@ -94,7 +94,7 @@ def compare_outputs(
     comparable = [output for output in present if output.name in wanted]
     for output in comparable:
         shapes = wanted[output.name].shape, got[output.name].shape
-        faults = [] if shapes[0] == shapes[1] else [f"is {list(shapes[1])}, expected {list(shapes[0])}"]
+        faults = [] if shapes[0] == shapes[1] else [f"{list(shapes[1])}, expected {list(shapes[0])}"]
         checks.append(report("shape", output.name, faults))
     for name, faults in axis_faults({output.name: got[output.name].shape for output in present}, present).items():
         checks.append(report("axes", name, faults))

@@ -37,6 +37,11 @@ float16 has 11 bits, and what is rounded at each of some thirty layers adds up; 
 """
 
 
+Used = Callable[[str, np.ndarray, np.ndarray], float]
+"""Of the name of an output of A, its value and B's: the share of its tolerance that is needed, more than 1 where that
+is exceeded."""
+
+
 @dataclass(frozen=True)
 class Growth:
     """How far off an op's result is, in order of the graph: `error_in` is the worst of its inputs'.
@@ -56,12 +61,16 @@ class Growth:
 
 @dataclass(frozen=True)
 class OutputPair:
-    """An output of B, the one of A that it is held to, and how far off it is."""
+    """An output of B, the one of A that it is held to, and how far off it is, as a share of the greatest magnitude.
+
+    `used` is the share of its tolerance that it needs, at most 1 where it agrees; None where the axes are others.
+    """
 
     b: str
     a: str
     error: float
     agrees: bool
+    used: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,16 +99,15 @@ def diverged(
     *,
     limit: float = LIMITS["float32"],
     outputs: Mapping[str, str] | None = None,
-    agrees: Callable[[str, np.ndarray, np.ndarray], bool] | None = None,
+    used: Used | None = None,
 ) -> Divergence:
     """Where B first goes another way than A; both were fed the same.
 
     `outputs` says which of A's each of B's outputs is held to, by default the one of its name, else of its place.
-    `agrees(name of A's, A's, B's)` judges an output, by default by `limit`. Raises ValueError where no output of B is
-    held to any.
+    `used` judges an output, by default by `limit`. Raises ValueError where no output of B is held to any.
     """
     sides = Sides(a, b, limit)
-    pairs = _judged(sides, _outputs(a, b) if outputs is None else outputs, agrees)
+    pairs = _judged(sides, _outputs(a, b) if outputs is None else outputs, used)
     found = Divergence(
         culprit=None,
         opposite=None,
@@ -160,9 +168,7 @@ def _outputs(a: Trace, b: Trace) -> dict[str, str]:
     return named | dict(zip((name for name in b.outputs if name not in named), rest, strict=False))
 
 
-def _judged(
-    sides: "Sides", outputs: Mapping[str, str], agrees: Callable[[str, np.ndarray, np.ndarray], bool] | None
-) -> list[OutputPair]:
+def _judged(sides: "Sides", outputs: Mapping[str, str], used: Used | None) -> list[OutputPair]:
     pairs = []
     held_a, held_b = sides.a.held, sides.b.held
     for theirs, ours in outputs.items():
@@ -174,12 +180,13 @@ def _judged(
             # Another tool, another layout: the same numbers in other axes are the same answer.
             partner = pair(Value(ours, 0, e), Value(theirs, 0, a))
             error = partner.error if partner else np.inf
-        elif agrees is not None and np.isfinite(error):
+        elif used is not None and np.isfinite(error):
             laid = a.reshape(e.shape)
             # What is no number in both alike is no difference.
             both = same_nonfinite(e, laid)
-            fits = error == 0 or agrees(ours, np.where(both, e.dtype.type(0), e), np.where(both, a.dtype.type(0), laid))
-            pairs.append(OutputPair(theirs, ours, error, fits))
+            numbers = np.where(both, e.dtype.type(0), e), np.where(both, a.dtype.type(0), laid)
+            share = used(ours, *numbers) if error else 0.0
+            pairs.append(OutputPair(theirs, ours, error, share <= 1, share))
             continue
         pairs.append(OutputPair(theirs, ours, error, error <= sides.limit))
     if not pairs:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from recipes.base.shown import shown
 from validators.compare import rounded_up, told_apart
-from validators.results import Check, Comparison, Status, exit_code, unverified
+from validators.results import Check, Comparison, Kind, Status, exit_code, unverified
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -53,20 +53,39 @@ def table(checks: Sequence[Check], verbose: bool = False) -> "RenderableType":
 def faults(checks: Sequence[Check], verbose: bool) -> Iterator[tuple[Status, str]]:
     """A line for each check that did not pass, or for all of those that differ in their case alone."""
     for worst, count in faulty(checks, verbose):
-        case = worst.case if count == 1 else f"{count} cases"
+        case = worst.case if count == 1 else ""
         subject = joined((worst.artifact, worst.runtime, worst.precision, case, worst.output, worst.kind))
-        which = "" if count == 1 else f"the worst is {worst.case}, and -v lists all: "
-        yield worst.status, f"{subject}: {which}{worst.message}"
+        which = "such as" if worst.comparison is None else "the worst"
+        yield (
+            worst.status,
+            f"{subject}: {worst.message}" + (f" ({count} cases, {which} {worst.case})" if count > 1 else ""),
+        )
 
 
 def faulty(checks: Sequence[Check], each: bool = False) -> list[tuple[Check, int]]:
-    """What did not pass: of those that differ in their case alone the worst, and how many they are; or `each`."""
+    """What did not pass: of those that differ in their case alone the worst, and how many they are; or `each`.
+
+    What an output's fault of another kind is the cause of is told by that one alone, where `each` is not asked for.
+    """
+    found = {(_subject(check), check.kind) for check in checks if check.status == "failed"}
     groups: dict[tuple[object, ...], list[Check]] = {}
     for number, check in enumerate(checks):
-        if check.status != "passed":
+        caused = any((_subject(check), kind) in found for kind in _causes(check))
+        if check.status != "passed" and (each or not caused):
             alike = (check.status, check.artifact, check.runtime, check.precision, check.output, check.kind)
             groups.setdefault((*alike, number) if each or not check.case else alike, []).append(check)
     return [(max(group, key=badness), len(group)) for group in groups.values()]
+
+
+def _subject(check: Check) -> tuple[str, ...]:
+    return check.artifact, check.runtime, check.precision, check.case, check.output
+
+
+def _causes(check: Check) -> tuple[Kind, ...]:
+    """Of which kinds a fault of the same output says this too: no array of another shape has the right axes."""
+    if check.kind == "values" and check.status == "not verified":
+        return "names", "shape"
+    return ("shape",) if check.kind == "axes" else ()
 
 
 def joined(names: Sequence[str]) -> str:

@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from convert.errors import one_clear_error
-from convert.options import Atol, Names, Outputs, Rtol, RunCode, RuntimeChoice, Timeout, Verbose
+from convert.options import (
+    RUNTIME,
+    RUNTIMES,
+    Atol,
+    Names,
+    Outputs,
+    Rtol,
+    RunCode,
+    RuntimeChoice,
+    Timeout,
+    Verbose,
+    one_of,
+)
 from convert.reporting import Files, HtmlFile, JsonFlag, JunitFile, MarkdownFile, gathered, print_json, report
 from recipes.base.errors import UserError
 from recipes.base.limits import time_limit
@@ -84,14 +96,16 @@ def compare(
     outputs: Outputs = None,
     runtime: Annotated[
         RuntimeChoice | None,
-        typer.Option(help="Run GOT, or the only model, in this one. Default: the first that is here."),
+        typer.Option(**RUNTIME, help=f"Run GOT, or the only model, in this one. {RUNTIMES}"),
     ] = None,
     precision: Annotated[
         PrecisionChoice | None,
         typer.Option(
+            metavar="fp32|mixed|fp16",
+            parser=one_of(PrecisionChoice),
             help="Whose tolerances: the manifest's where EXPECTED lies in a made folder, else none for integers, "
             "atol 0.0001 and rtol 0.0001 for fp32, atol 0.02 and rtol 0.01 for the others. "
-            "Default: as the models compute, else fp32."
+            "Default: as the models compute, else fp32.",
         ),
     ] = None,
     atol: Atol = None,
@@ -257,10 +271,10 @@ def _of_two(
     suggest: bool,
     verbose: bool,
 ) -> _Left:
-    from convert import bisection
+    from convert import bisection, bisection_report
 
     found = bisection.bisect(a, b, on=[on] if on else [], **how)
-    told, seen = found.as_json(), bisection.text(found, verbose)
+    told, seen = found.as_json(), bisection_report.text(found, verbose)
     lines: list[str] = []
     if suggest:
         from rich.console import Group
@@ -272,7 +286,7 @@ def _of_two(
         lines = in_words(advice)
         more_seen, more_told = advised(advice)
         told, seen = {**told, **more_told}, Group(seen, *more_seen)
-    files.write([], lambda: _bisected(found, lines), page_of_ci=lambda: bisection.as_markdown(found, lines))
+    files.write([], lambda: _bisected(found, lines), page_of_ci=lambda: bisection_report.as_markdown(found, lines))
     for note in found.notes:
         sys.stderr.write(f"note: {shown(note)}\n")
     return found.exit_code, told, seen

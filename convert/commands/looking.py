@@ -7,12 +7,15 @@ from typing import Annotated
 import typer
 
 from convert.errors import one_clear_error
-from convert.options import RuntimeChoice, Timeout
+from convert.manifest import artifacts_in
+from convert.options import RUNTIME, RUNTIMES, RuntimeChoice, Timeout
 from convert.reporting import JsonFlag, print_json
 from convert.targets import TARGETS
+from recipes.base.errors import UserError
 from recipes.base.limits import time_limit
 from recipes.base.shown import shown
 
+_PACKAGE = ".mlpackage"
 _SUFFIXES = ", ".join(target.suffix for target in TARGETS)
 
 
@@ -27,6 +30,7 @@ def inspect(
 ) -> None:
     """Show a Core ML package: inputs, outputs, ops, precision by region, size, and broken rules of the runtime."""
     with one_clear_error(), time_limit(timeout):
+        _refuse_others(package)
         from rich.console import Console
 
         from convert import inspection
@@ -39,10 +43,29 @@ def inspect(
     raise typer.Exit(int(found.broken))
 
 
+def _refuse_others(package: Path) -> None:
+    """What is no package by its name, before coremltools is imported; it says of other files that they are corrupt."""
+    if held := artifacts_in(package):
+        packages = [path for path in held if path.suffix == _PACKAGE]
+        what = f"name the package in it: {_listed(packages)}" if packages else "it holds no package; add --to coreml"
+        raise UserError(f"{package}: is a folder of `convert recipe`; {what}")
+    if not package.exists():
+        raise UserError(f"{package}: there is no such file or folder")
+    if package.suffix not in (_PACKAGE, ".mlmodel"):
+        others = (f"is of the format {target.title}" for target in TARGETS if target.is_of(package.name))
+        raise UserError(
+            f"{package}: {next(others, 'is no package')}; inspect shows Core ML packages, which end in {_PACKAGE}"
+        )
+
+
+def _listed(paths: list[Path]) -> str:
+    return ", ".join(map(str, paths))
+
+
 def run(
     artifact: Annotated[Path, typer.Argument(help=f"A file or package that ends in {_SUFFIXES}.")],
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="WAV, FLAC, or an .npz of named arrays.")],
-    runtime: Annotated[RuntimeChoice | None, typer.Option(help="Default: the first that is here.")] = None,
+    runtime: Annotated[RuntimeChoice | None, typer.Option(**RUNTIME, help=f"Run it in this one. {RUNTIMES}")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write all outputs to this .npz.")] = None,
     top: Annotated[
         int, typer.Option(help="How many classes to print; with --hop a line a window has its best one.", min=1)
@@ -60,6 +83,8 @@ def run(
 ) -> None:
     """Run an artifact on a sound and print its top classes, or write all its outputs."""
     with one_clear_error(), time_limit(timeout):
+        if held := artifacts_in(artifact):
+            raise UserError(f"{artifact}: is a folder of `convert recipe`; name a file in it: {_listed(held)}")
         from convert import inference
 
         def tell(window: inference.Window, row: inference.Row) -> None:
@@ -70,6 +95,8 @@ def run(
 
         chosen = runtime and runtime.value
         result = inference.run(artifact, source, runtime=chosen, top=top, hop=hop, output=output, tell=tell)
+        if result.weights == "synthetic":
+            sys.stderr.write(f"note: {shown(str(artifact))}: its weights are synthetic, and recognise nothing\n")
         if result.remark:
             sys.stderr.write(f"note: {shown(f'{source}: {result.remark}')}\n")
         if as_json:

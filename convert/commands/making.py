@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from convert.errors import one_clear_error
-from convert.options import Atol, Timeout, Verbose, plain, words
+from convert.options import Atol, Timeout, Verbose, one_of, plain, words
 from convert.reporting import Files, HtmlFile, JsonFlag, JunitFile, MarkdownFile, gathered, print_json, report
 from convert.targets import TARGETS, asked_for
 from recipes.base.errors import UserError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     _Format: TypeAlias = StrEnum
 else:
     _Format = words("Format", (target.name for target in TARGETS))
+_FORMATS = ", ".join(target.name for target in TARGETS)
 _ALWAYS = " and ".join(target.title for target in TARGETS if target.always)
 
 
@@ -56,14 +57,23 @@ def recipe(
     name: Annotated[str, typer.Argument(help="A family (its default variant) or a variant; see `convert list`.")],
     to: Annotated[
         list[_Format] | None,
-        typer.Option("--to", help=f"What to make; repeat for more. {_ALWAYS} is always made."),
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            parser=one_of(_Format),
+            help=f"What to make: {_FORMATS}; repeat for more. {_ALWAYS} is always made.",
+        ),
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Use this checkpoint file instead of the published one.")
     ] = None,
     weights: Annotated[
         WeightsChoice | None,
-        typer.Option(help="The published weights (the default), or synthetic ones that need no download."),
+        typer.Option(
+            metavar="published|synthetic",
+            parser=one_of(WeightsChoice),
+            help="The published weights (the default), or synthetic ones that need no download.",
+        ),
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output-dir", help="Default: artifacts/NAME.")] = None,
     inputs: Annotated[
@@ -130,14 +140,13 @@ def recipe(
             raise UserError("--checkpoint and --weights both say where the weights are from; leave one out")
         formats = tuple(format_.value for format_ in to or ())
         settings = {option: plain(value) for option, value in options.items()}
-        # Words that fit nothing are told before PyTorch is loaded.
+        # What fits nothing is told before PyTorch is loaded, here and where the request is whole.
         asked_for(formats, settings)
         folder = output or Path("artifacts") / name
         files = Files(junit, markdown, html)
         # A training run is a folder, beside whose files a page may lie.
         run = checkpoint if checkpoint is None or not checkpoint.is_dir() else None
         files.check(folder, run, labels, config, *(audio or ()))
-        from convert.pipeline import make
         from convert.progress import interrupts_kept, steps
         from convert.request import Request
 
@@ -160,6 +169,9 @@ def recipe(
             options=settings,
             streaming=streaming,
         )
+        request.variant()
+        from convert.pipeline import make
+
         with interrupts_kept(steps(verbose)) as step:
             made = make(request, step)
             files.write(made.checks, lambda: gathered(folder, made.checks, step), warnings=made.warnings)

@@ -20,6 +20,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from recipes.base import plain_yaml
 from recipes.base.errors import UserError
+from recipes.base.fields import complaint
+from recipes.base.near import meant
 from recipes.base.spec import Variant
 
 FAMILY_FILE = "family.yaml"
@@ -102,7 +104,7 @@ def parse(text: str, origin: str, family: Said | None = None) -> Variant:
         # JSON is the mode in which pydantic is strict about types and still takes lists and mappings for dataclasses.
         variant = TypeAdapter(_variant_type(whole)).validate_json(json.dumps(data))
     except ValidationError as error:
-        complaints = [_complaint(whole, item["loc"], item["msg"]) for item in error.errors()]
+        complaints = [_complaint(whole, item["loc"], complaint(item["msg"])) for item in error.errors()]
         raise UserError("; ".join(complaints)) from None
     try:
         variant = variant.derived()
@@ -150,9 +152,10 @@ def with_numbers(variant: Variant, given: Said) -> Variant:
             f"{variant.name} has the numbers that its weights were trained with; leave out --set and --config"
         )
     data = asdict(variant)
+    all_of_them = f"`convert list {variant.name}` shows all"
     for key, value in given.mapping().items():
         if key not in places:
-            raise given.error((key,), f"is no number of {variant.name}; there are {', '.join(places)}")
+            raise given.error((key,), f"is no number of {variant.name}{meant(key, places)}; {all_of_them}")
         *outer, last = places[key]
         reduce(dict.__getitem__, outer, data)[last] = value.plain()
     try:
@@ -161,12 +164,12 @@ def with_numbers(variant: Variant, given: Said) -> Variant:
         names = {place: name for name, place in places.items()}
         complaints = []
         for item in error.errors():
-            path, message = tuple(map(str, item["loc"])), item["msg"]
+            path, message = tuple(map(str, item["loc"])), complaint(item["msg"])
             name = names.get(path[:2], names.get(path[:1], ""))
             if name in given.mapping():
                 complaints.append(_complaint(given, (name,), f"{message}{_hint(given.mapping()[name].value)}"))
             else:
-                complaints.append(f"{' and '.join(given.places)}: {message.removeprefix('Value error, ')}")
+                complaints.append(f"{' and '.join(given.places)}: {message}")
         raise UserError("; ".join(dict.fromkeys(complaints))) from None
     except ValueError as error:
         raise UserError(f"{' and '.join(given.places)}: {error}") from None
@@ -222,7 +225,7 @@ def _complaint(whole: Said, path: _Path, message: str) -> str:
         message = "unknown key; remove it or correct its spelling"
     if len(path) > 1 and path[0] in BY_NAME and isinstance(path[1], int):
         path = (path[0], list(whole.mapping()[str(path[0])].mapping())[path[1]], *path[2:])
-    return str(whole.error(path, message.removeprefix("Value error, ")))
+    return str(whole.error(path, message))
 
 
 def _variant_type(whole: Said) -> type[Variant]:
@@ -263,5 +266,5 @@ def find(name: str) -> Variant:
     for variant in variants():
         if variant.name == name or (variant.family == name and variant.default):
             return variant
-    known = ", ".join(sorted({v.family for v in variants()} | {v.name for v in variants()}))
-    raise UserError(f"there is no recipe {name!r}; `convert list` shows all: {known}")
+    known = sorted({v.family for v in variants()} | {v.name for v in variants()})
+    raise UserError(f"there is no recipe {name!r}{meant(name, known)}; `convert list` shows all")

@@ -14,6 +14,24 @@ def finite(value: float) -> float:
     return value
 
 
+# What pydantic says of a value, and how that is said here.
+_IN_WORDS = {
+    "Value error, ": "",
+    "Input should": "must",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid string": "text",
+    "a valid boolean": "true or false",
+}
+
+
+def complaint(message: str) -> str:
+    """What pydantic says of a value, for those who know nothing of it."""
+    for theirs, ours in _IN_WORDS.items():
+        message = message.replace(theirs, ours)
+    return message
+
+
 Positive = Annotated[float, Field(gt=0), AfterValidator(finite)]
 NotNegative = Annotated[float, Field(ge=0), AfterValidator(finite)]
 # What ONNX, Core ML and Python all take.

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from recipes.base.errors import UserError
 from recipes.base.fields import NAME, STRICT, Name, NotNegative, Positive, finite
+from recipes.base.near import meant
 from recipes.base.tensor import SCORES, Input, Output
 
 # Computed: the network has none that were trained, and its numbers stand for the checkpoint.
@@ -191,7 +192,9 @@ class Variant:
         """
         known = [output.name for output in self.outputs]
         if (unknown := next((name for name in names if name not in known), None)) is not None:
-            raise UserError(f"{self.name} has no output {unknown!r}; choose from {', '.join(known)}")
+            raise UserError(
+                f"{self.name} has no output {unknown!r}{meant(unknown, known)}; choose from {', '.join(known)}"
+            )
         return replace(
             self,
             outputs=tuple(output for output in self.outputs if output.name in names),
@@ -214,8 +217,8 @@ class Variant:
                 if coreml.float32_through == name:
                     coreml = replace(coreml, float32_through=None)
                 return replace(self, input=tensor, alternative_inputs=(), outputs=outputs, coreml=coreml)
-        known = ", ".join(tensor.name for tensor in (self.input, *self.alternative_inputs))
-        raise UserError(f"{self.name} has no input {name!r}; choose from {known}")
+        known = [tensor.name for tensor in (self.input, *self.alternative_inputs)]
+        raise UserError(f"{self.name} has no input {name!r}{meant(name, known)}; choose from {', '.join(known)}")
 
     def renamed(self, names: Mapping[str, str]) -> "Variant":
         """The variant with tensors called otherwise, by the names that they have; what is an input too stays the same.
@@ -226,7 +229,9 @@ class Variant:
         known = [self.input.name, *(output.name for output in self.outputs)]
         for old, new in names.items():
             if old not in known:
-                raise UserError(f"{self.name} has no tensor {old!r} to rename; it has {', '.join(known)}")
+                raise UserError(
+                    f"{self.name} has no tensor {old!r}{meant(old, known)} to rename; it has {', '.join(known)}"
+                )
             if not re.fullmatch(NAME, new):
                 raise UserError(f"{new!r} cannot name a tensor: take letters, digits and _, and no digit first")
             if new in _WORDS_OF_FORMATS:

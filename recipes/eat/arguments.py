@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from recipes.base import plain_yaml
 from recipes.base.errors import UserError
-from recipes.base.fields import STRICT
+from recipes.base.fields import STRICT, complaint
 from recipes.eat.spec import DATASETS, Sizes
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -90,8 +90,8 @@ def read(path: Path, shapes: Shapes) -> Arguments:
         for item in error.errors():
             key, *deeper = map(str, item["loc"])
             where = ".".join([key, *deeper])
-            complaint = f"line {line[key]}, {where}: {item['msg']}" if key in line else f"{key} is missing"
-            complaints.append(complaint + (f" (the tensors say {_words(said[key])})" if key in said else ""))
+            told = f"line {line[key]}, {where}: {complaint(item['msg'])}" if key in line else f"{key} is missing"
+            complaints.append(told + (f" (the tensors say {_words(said[key])})" if key in said else ""))
             wrong.add(key)
         # With what the tensors say in their place, the other sizes can still be held to each other.
         right = {key: said.get(key) if key in wrong else given[key] for key in Sizes.__dataclass_fields__}

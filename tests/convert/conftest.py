@@ -14,7 +14,7 @@ import pytest
 import soundfile
 import torch
 
-from convert import subject, targets
+from convert import targets
 from recipes.base.sound import rich
 
 
@@ -57,7 +57,7 @@ def quick(exported_pann: Path, synthetic_checkpoint: Path, pann: Any, monkeypatc
     """
     content = exported_pann.read_bytes()
     short = replace(pann, input=replace(pann.input, default=pann.input.least))
-    monkeypatch.setattr(subject, "find", lambda _: short)
+    monkeypatch.setattr("convert.request.find", lambda _: short)
     monkeypatch.setattr("exporters.onnx.export.export", lambda *_: onnx.load_from_string(content))
     return ["recipe", "pann", "--checkpoint", str(synthetic_checkpoint)]
 

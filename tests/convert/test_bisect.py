@@ -1,6 +1,7 @@
 """`convert bisect`: the first divergence of two models, rounding apart from faults, exit codes, and one clear error."""
 
 import json
+import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -71,6 +72,14 @@ def test_the_first_op_that_goes_wrong_is_shown_with_what_stands_around_it(bisect
     assert "pads is [0, 1, 2, 1] where the other model has [1, 1, 1, 1]" in said.stdout
     for part in ("leaky", "smooth", "peaks", "differs", "means", "agrees"):
         assert part in said.stdout
+    # A block for each op, on both sides, in 80 columns; and of the growth what grows.
+    lines = said.stdout.splitlines()
+    assert lines.count("-> Conv wide") == 2
+    assert max(map(len, lines)) <= 80
+    assert any(re.match(" {6}gives wide: float32 .*, no partner *$", line) for line in lines)
+    assert "  with  " in said.stdout
+    assert not re.search(r"0\.00e\+00 +0\.00e\+00 *$", said.stdout, re.MULTILINE)
+    assert "0.00e+00" in said.stdout
 
 
 def test_what_a_ci_shows_of_it(bisect: Callable[..., Said], tmp_path: Path) -> None:
@@ -78,7 +87,8 @@ def test_what_a_ci_shows_of_it(bisect: Callable[..., Said], tmp_path: Path) -> N
     assert bisect("net.onnx", "faulty.onnx", "--markdown", page).exit_code == 1
     html = MarkdownIt("commonmark").enable("table").render(page.read_text("utf-8"))
     assert html.startswith("<h3>DIVERGES at Conv wide: a fault of the graph")
-    assert html.count("<table>") == 4
+    assert html.count("<table>") == 1
+    assert html.count("<strong>Conv wide</strong>") == 2
     assert "pads is [0, 1, 2, 1] where the other model has [1, 1, 1, 1]" in html
     assert '<td style="text-align:left">differs</td>' in html
 
@@ -91,6 +101,7 @@ def test_json_has_all_of_it(bisect: Callable[..., Said]) -> None:
     assert told["culprit"]["outputs"] == told["opposite"]["outputs"] == ["wide"]
     assert [one["place"] for one in told["theirs"]] == ["before", "here", "after"]
     assert [(one["b"], one["agrees"]) for one in told["outputs"]] == [("peaks", False), ("means", True)]
+    assert [one["used"] > 1 for one in told["outputs"]] == [True, False]
     assert any(one["op"]["name"] == "wide" and one["error_in"] == 0 for one in told["growth"])
 
 
@@ -198,9 +209,9 @@ def test_an_output_without_a_partner_is_no_agreement(convert: Callable[..., Said
     said = convert("bisect", pair, fewer, "--html", page, "--markdown", markdown)
     assert said.exit_code == 1
     assert said.stdout.startswith("UNPAIRED: nothing stands against A's 'two'; in the rest fewer.onnx")
-    assert ["nothing", "two", "-", "no", "partner"] in [line.split() for line in said.stdout.splitlines()]
+    assert ["nothing", "two", "-", "-", "no", "partner"] in [line.split() for line in said.stdout.splitlines()]
     assert markdown.read_text("utf-8").startswith("### UNPAIRED")
-    assert "| nothing | two | \\- | no partner |" in markdown.read_text("utf-8")
+    assert "| nothing | two | \\- | \\- | no partner |" in markdown.read_text("utf-8")
     shown = read(page.read_text("utf-8"))
     assert shown.of("verdict")[0].attributes["class"] == "verdict failed"
     assert "nothing stands against A's 'two': --map A_NAME=B_NAME says what does" in shown.text
@@ -209,7 +220,7 @@ def test_an_output_without_a_partner_is_no_agreement(convert: Callable[..., Said
     assert (found["exit_code"], found["verdict"], found["missing"], found["extra"]) == (1, "unpaired", ["two"], [])
     said = convert("bisect", fewer, pair)
     assert said.exit_code == 1
-    assert ["two", "nothing", "-", "no", "partner"] in [line.split() for line in said.stdout.splitlines()]
+    assert ["two", "nothing", "-", "-", "no", "partner"] in [line.split() for line in said.stdout.splitlines()]
 
 
 def test_a_divergence_is_named_beside_an_output_without_a_partner(

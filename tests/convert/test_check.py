@@ -178,7 +178,7 @@ def test_a_manifest_with_other_facts_fails(convert: Convert, folder: Path) -> No
 
 def test_what_is_no_made_folder(convert: Convert, made_pann: Any, tmp_path: Path) -> None:
     assert convert("check", tmp_path).is_one_clear_error("has no manifest.json; `convert recipe` makes such folders")
-    assert convert("check", tmp_path / "nowhere").is_one_clear_error("has no manifest.json")
+    assert convert("check", tmp_path / "nowhere").is_one_clear_error("nowhere: there is no such folder")
     assert convert("check", made_pann.onnx).is_one_clear_error("is no folder")
 
 

@@ -159,7 +159,7 @@ def _shift(arrays: Arrays) -> Arrays:
 FAULTS: dict[str, tuple[Callable[[Arrays], Arrays], list[tuple[str, str, str]]]] = {
     "axes swapped": (
         lambda a: a | {"features": a["features"].swapaxes(2, 3)},
-        [("features", "shape", "is [1, 3, 5, 4], expected [1, 3, 4, 5]; agrees when its axes 2 and 3 are swapped")],
+        [("features", "shape", "[1, 3, 5, 4], expected [1, 3, 4, 5]; agrees when its axes 2 and 3 are swapped")],
     ),
     "axes swapped behind the right shape": (
         lambda a: a | {"framewise": a["framewise"].swapaxes(1, 2).reshape(1, 6, 8)},
@@ -186,11 +186,11 @@ FAULTS: dict[str, tuple[Callable[[Arrays], Arrays], list[tuple[str, str, str]]]]
     ),
     "another shape": (
         lambda a: a | {"framewise": a["framewise"][:, :5]},
-        [("framewise", "shape", "is [1, 5, 8], expected [1, 6, 8]")],
+        [("framewise", "shape", "[1, 5, 8], expected [1, 6, 8]")],
     ),
     "an axis less": (
         lambda a: a | {"clipwise": a["clipwise"][0]},
-        [("clipwise", "shape", "is [8], expected [1, 8]")],
+        [("clipwise", "shape", "[8], expected [1, 8]")],
     ),
     "NaN": (
         lambda a: a | {"embedding": np.where(np.arange(8) == 3, np.nan, a["embedding"]).astype(np.float32)},
@@ -202,7 +202,7 @@ FAULTS: dict[str, tuple[Callable[[Arrays], Arrays], list[tuple[str, str, str]]]]
     ),
     "empty": (
         lambda a: a | {"embedding": a["embedding"][:, :0]},
-        [("embedding", "shape", "is [1, 0], expected [1, 8]")],
+        [("embedding", "shape", "[1, 0], expected [1, 8]")],
     ),
 }
 

@@ -204,6 +204,17 @@ def test_a_dump_stands_against_a_model_that_is_fed_the_same(convert: Convert, tm
     assert said.is_one_clear_error("--on is for models, and both sides are dumps")
 
 
+def test_folders_of_two_models_are_told_first(convert: Convert, made_pann: Any, folder: Path) -> None:
+    manifest = folder / "manifest.json"
+    manifest.write_text(
+        manifest.read_text("utf-8").replace('"variant": "mobilenetv1"', '"variant": "mn04_as"'), "utf-8"
+    )
+    said = convert("compare", made_pann.path, folder / "reference.json", "--json")
+    assert json.loads(said.stdout)["notes"][0].startswith("EXPECTED is of mobilenetv1, and GOT of mn04_as: two models")
+    said = convert("compare", made_pann.path, made_pann.path / "reference.json", "--json")
+    assert not any("two models" in note for note in json.loads(said.stdout)["notes"])
+
+
 @pytest.mark.usefixtures("here")
 def test_a_made_folder_is_its_reference_and_as_got_its_models(convert: Convert, made_pann: Any, tmp_path: Path) -> None:
     said = convert("compare", made_pann.path, made_pann.onnx, "--case", "batch_of_2", "--json")

@@ -26,6 +26,9 @@ Convert = Callable[..., Any]
             ["recipe", "pann", "--output", "scores"],
             "mobilenetv1 has no output 'scores'; choose from clipwise, embedding, ",
         ),
+        (["recipe", "pann", "--output", "clipwize"], "no output 'clipwize' (did you mean clipwise?); choose from clip"),
+        (["recipe", "mn04_as", "--input", "melspek"], "no input 'melspek' (did you mean melspec?); choose from wave"),
+        (["recipe", "mel", "--set", "n_mel=40"], "n_mel: is no number of mel_librosa (did you mean n_mels?); `convert"),
         (["recipe", "pann", "--output", ""], "mobilenetv1 has no output ''; choose from clipwise, "),
         (
             ["recipe", "pann", "--output", "clipwise", "--atol", "framewise:1"],

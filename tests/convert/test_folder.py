@@ -21,6 +21,13 @@ from recipes.base.errors import UserError
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody can make another")
+def test_an_error_names_what_the_user_named() -> None:
+    with pytest.raises(OSError, match="'/proc/made'") as told, written_whole(Path("/proc/made")):
+        pass
+    assert told.value.filename == "/proc/made"
+
+
 def test_a_folder_appears_at_the_end(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "made"
     with written_whole(target) as partial:

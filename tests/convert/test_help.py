@@ -14,12 +14,19 @@ from rich.text import Text
 from typer.core import TyperGroup as Group
 
 from convert import cli
+from convert.targets import TARGETS
+from convert.targets.target import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("list", "recipe", "check", "compare", "bisect", "inspect", "run")
 HEAVY = ("torch", "coremltools", "onnx", "onnxruntime", "onnxsim", "tract", "numpy", "scipy", "soundfile")
 
 Convert = Callable[..., Any]
+
+
+def _words(target: Target) -> set[str]:
+    """What its options are to be chosen from."""
+    return {word for option in target.options if isinstance(option.kind, tuple) for word in option.kind}
 
 
 def _seconds(*words: str) -> float:
@@ -66,6 +73,48 @@ def test_brackets_in_helps_are_shown(command: str) -> None:
     for option in known.commands[command].params:
         words = getattr(option, "help", None) or ""
         assert Text.from_markup(words).plain == words.replace("\\[", "["), option.name
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        ("recipe", {name for target in TARGETS for name in (target.name, *_words(target))}),
+        ("run", {name for target in TARGETS for name in target.runtime_names()}),
+        ("compare", {name for target in TARGETS for name in target.runtime_names()}),
+    ],
+)
+def test_eighty_columns_break_no_name(
+    convert: Convert, monkeypatch: pytest.MonkeyPatch, command: str, names: set[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+    said = convert(command, "--help").stdout
+    assert max(map(len, said.splitlines())) <= 80
+    assert {name for name in names if not re.search(rf"(?<![\w-]){name}(?![\w-])", said)} == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["recipe", "pann", "--to", "onx"],
+            "'onx' is not one of onnx, c, coreml, npu, swift, web (did you mean onnx?)",
+        ),
+        (["recipe", "pann", "--weights", "syntetic"], "'syntetic' is not one of published, synthetic (did you mean"),
+        (["run", "a.onnx", "a.wav", "--runtime", "tracked"], "'tracked' is not one of onnxruntime, tract, "),
+    ],
+)
+def test_a_word_that_is_none_of_an_options_is_told_the_nearest(convert: Convert, words: list[str], told: str) -> None:
+    said = convert(*words)
+    assert (said.exit_code, said.stdout) == (2, "")
+    assert told in " ".join(said.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    "words", [["recipe", "mn04"], ["recipe", "mel", "--set", "n_mel=40"], ["recipe", "pann", "--output", "clipwize"]]
+)
+def test_names_are_refused_before_anything_heavy_is_imported(imported: Callable[..., Any], words: list[str]) -> None:
+    assert imported(*words)[1].isdisjoint(HEAVY)
 
 
 def test_no_arguments_show_the_help(convert: Convert) -> None:

@@ -123,6 +123,19 @@ def test_what_is_no_package(convert, tmp_path, content):
     assert convert("inspect", path).is_one_clear_error("model.mlpackage")
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("", "is a folder of `convert recipe`; name the package in it: {folder}/model.mlpackage"),
+        ("model.onnx", "model.onnx: is of the format ONNX; inspect shows Core ML packages"),
+        ("labels.json", "labels.json: is no package; inspect shows"),
+        ("other.mlpackage", "other.mlpackage: there is no such file"),
+    ],
+)
+def test_what_is_no_package_by_its_name(convert, made_pann, name, told):
+    assert convert("inspect", made_pann.path / name).is_one_clear_error(told.format(folder=made_pann.path))
+
+
 def test_a_package_without_its_program(convert, made_pann, tmp_path):
     package = tmp_path / "model.mlpackage"
     shutil.copytree(made_pann.mlpackage, package)

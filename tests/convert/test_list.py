@@ -50,6 +50,7 @@ def test_a_line_says_what_one_chooses_by(convert: Convert) -> None:
         "it has no checksum, and is not fetched"
     )
     assert rows["mobilenetv1"] == ["4.80", "789", "mAP", "38.9", "23.6", "CC-BY-4.0", "no"]
+    assert rows["mel_kaldi"] == ["-", "-", "-", "-", "MIT", "-"], "it has no weights"
     assert set(rows) == NAMES
 
 
@@ -125,6 +126,14 @@ def test_a_name_shows_the_rest(convert: Convert, asked: str, name: str) -> None:
 
 def test_a_name_shows_what_its_family_says_beyond_the_common_keys(convert: Convert) -> None:
     assert "dynamic True, head mlp, strides 2 2 2 2, width 0.4" in convert("list", "dymn04_as").stdout
+
+
+def test_a_front_end_shows_what_can_be_set_and_no_tolerance_among_it(convert: Convert) -> None:
+    text = " ".join(convert("list", "mel_kaldi").stdout.split())
+    assert "win_length 400" in text
+    assert "--set sample_rate, n_fft, win_length" in text
+    assert "top_db, mean, scale input waveform" in text
+    assert "in another order" not in text
 
 
 def test_an_unknown_name_is_refused(convert: Convert) -> None:

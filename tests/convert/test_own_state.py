@@ -233,7 +233,7 @@ def test_it_is_inspected_compared_and_run_on_a_whole_sound_where_its_folder_says
             "--ios: is of files that take chunks; add --streaming CHUNK, or leave it out",
         ),
         (["--ios", "18", "--streaming", "2"], "--ios belongs to --to coreml; add --to coreml, or leave it out"),
-        (["--to", "coreml", "--ios", "17", "--streaming", "2"], "'17' is not one of '16', '18'"),
+        (["--to", "coreml", "--ios", "17", "--streaming", "2"], "'17' is not one of 16, 18"),
     ],
 )
 def test_what_would_change_nothing_is_refused(convert: Convert, tmp_path: Path, words: list[str], why: str) -> None:

@@ -34,6 +34,10 @@ def npz(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     return write
 
 
+def _note(artifact: Path) -> str:
+    return f"note: {artifact}: its weights are synthetic, and recognise nothing\n"
+
+
 @pytest.fixture(scope="session")
 def expected(synthetic_pann: Any) -> Callable[[Path], dict[str, np.ndarray]]:
     """The PyTorch model's own answers to a sound file."""
@@ -48,8 +52,9 @@ def test_sound_is_ranked_as_pytorch_ranks_it(
     convert: Convert, made_pann: Any, pann: Any, sounds: Path, expected: Any, artifact: str, runtime: str, sound: str
 ) -> None:
     said = convert("run", made_pann.path / artifact, sounds / sound, "--runtime", runtime, "--json", "--top", 4)
-    assert (said.exit_code, said.stderr) == (0, "")
+    assert (said.exit_code, said.stderr) == (0, _note(made_pann.path / artifact))
     result = json.loads(said.stdout)
+    assert result["weights"] == "synthetic"
     scores = expected(sounds / sound)["clipwise"][0]
     labels = [label["name"] for label in json.loads((made_pann.path / "labels.json").read_text(encoding="utf-8"))]
     (row,) = result["top"]
@@ -66,7 +71,7 @@ def test_sound_is_ranked_as_pytorch_ranks_it(
 def test_the_table_has_ten_classes_unless_asked_otherwise(convert: Convert, made_pann: Any, sounds: Path) -> None:
     said = convert("run", made_pann.onnx, sounds / "tone.wav")
     lines = said.stdout.splitlines()
-    assert (said.exit_code, said.stderr, len(lines)) == (0, "", 10)
+    assert (said.exit_code, said.stderr, len(lines)) == (0, _note(made_pann.onnx), 10)
     scores = [float(line.split("  ")[0]) for line in lines]
     assert scores == sorted(scores, reverse=True)
     assert len(convert("run", made_pann.onnx, sounds / "tone.wav", "--top", 3).stdout.splitlines()) == 3
@@ -87,7 +92,7 @@ def test_named_arrays_go_in_and_all_outputs_come_out(
 ) -> None:
     given = npz(waveform=audio.read(sounds / "tone.wav", 32000)[None])
     said = convert("run", made_pann.path / artifact, given, "--runtime", runtime, "-o", tmp_path / "out.npz")
-    assert (said.exit_code, said.stderr) == (0, "")
+    assert (said.exit_code, said.stderr) == (0, _note(made_pann.path / artifact))
     assert len(said.stdout.splitlines()) == 10
     with np.load(tmp_path / "out.npz") as written:
         assert written.files == OUTPUTS
@@ -235,6 +240,11 @@ def test_where_the_outputs_cannot_be_written(convert: Convert, made_pann: Any, s
     said = convert("run", made_pann.onnx, sound, "-o", tmp_path / "nowhere" / "out.npz")
     assert said.is_one_clear_error("nowhere; make it, or choose another")
     assert [path.name for path in tmp_path.iterdir()] == ["tone.wav"]
+
+
+def test_a_folder_names_the_files_that_it_holds(convert: Convert, made_pann: Any, sounds: Path) -> None:
+    said = convert("run", made_pann.path, sounds / "tone.wav")
+    assert said.is_one_clear_error(f"name a file in it: {made_pann.onnx}, {made_pann.mlpackage}")
 
 
 @pytest.mark.parametrize("words", [["--top", "0"], ["--runtime", "torch"], ["--nonsense"], []])

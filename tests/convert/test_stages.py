@@ -1,5 +1,6 @@
 """`convert bisect FOLDER`: the stage that broke a model is named, and the op in it; faults are planted in each."""
 
+import io
 import json
 import shlex
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from rich.console import Console
 from torch import Tensor, nn
 
 from convert import manifest as manifests
@@ -20,14 +22,17 @@ from convert.again import AbsentError, request_of, settled_again
 from convert.broken import Break, breaks
 from convert.folder import listing
 from convert.progress import steps
-from convert.stage_report import exit_code, suggestion, told, verdict
-from convert.stages import Stages, stages
+from convert.stage_report import exit_code, suggestion, text, told, verdict
+from convert.stages import Stage, Stages, stages
 from convert.subject import settle
 from convert.suggestion import suggestions
 from exporters.coreml.convert import Converted
 from exporters.lowering import REWRITES
 from recipes.base.checkpoint import sha256
 from recipes.base.errors import UserError
+from recipes.base.tensor import Tolerance
+from validators.compare import Sampled, compare
+from validators.results import Check
 
 Convert = Callable[..., Any]
 AGREE = ["faithful", "lowered", "exported", "simplified"]
@@ -123,6 +128,26 @@ def test_all_stages_of_a_good_folder_agree(convert: Convert, made: Path, tmp_pat
     assert all(
         stage["worst"]["comparison"]["worst_expected"] for stage in answer["stages"] if stage["status"] == "passed"
     )
+
+
+def test_a_line_of_the_table_fits_into_80_columns_and_nothing_of_it_is_cut(made: Path) -> None:
+    wrong = compare(
+        Sampled.of(np.ones(2)), np.array([1, 1.5]), Tolerance(atol=0.0002, rtol=0.0, reason="of this test"), "feature"
+    )
+    check = Check("", "c", "fp32", "full_scale_tone", "clipwise_output", "values", "failed", "", wrong)
+    names = ("faithful", "c.melspec/tag-x86_64-linux-musl, c", "c.melspec/tag-aarch64-linux-musl, c")
+    of = (replace(check, status="passed"),), (check,), ()
+    found = tuple(Stage(name, "the file", None, checks, ()) for name, checks in zip(names, of, strict=True))
+    page = io.StringIO()
+    shown = text(Stages(made, manifests.read(made), found), [Break(names[1], "the file", ("faithful",), check)])
+    Console(width=80, file=page).print(shown)
+    lines = [line.split() for line in page.getvalue().splitlines()]
+    assert lines[0] == ["stage", "status", "worst", "at", "atol", "passes", "at"]
+    figures = ["clipwise_output", "0.0002", "5.00e-01"]
+    assert ["faithful", "agrees", *figures] in lines
+    assert lines.count(["c"]) == 1
+    assert ["c.melspec/tag-x86_64-linux-musl,", "c", "BROKEN", *figures] in lines
+    assert ["c.melspec/tag-aarch64-linux-musl,", "NOT", "VERIFIED", "-", "-"] in lines
 
 
 @pytest.mark.usefixtures("quick")
@@ -271,7 +296,7 @@ def test_a_stranger_s_manifest_makes_nothing_be_fetched_or_read(
 
     monkeypatch.setattr("convert.subject.fetch", refused)
     monkeypatch.setattr("convert.again.cached", lambda _: folder / "in the cache")
-    monkeypatch.setattr("convert.subject.text_of", refused)
+    monkeypatch.setattr("convert.request.text_of", refused)
     manifests.write(replace(manifests.read(folder), **cast(Any, changed)), folder)
     with pytest.raises(UserError, match=said):
         _stages(folder)

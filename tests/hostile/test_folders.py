@@ -130,7 +130,7 @@ def test_a_file_that_is_called_after_nothing_fails_and_the_others_go_on(folder: 
     assert (said.exit_code, said.stderr) == (1, "")
     checks = json.loads(said.stdout)["checks"]
     (failed,) = (check for check in checks if check["status"] == "failed")
-    assert (failed["artifact"], failed["kind"]) == ("strange", "file")
+    assert (failed["artifact"], failed["kind"]) == ("c/strange", "file")
     assert "is called after no program of C" in failed["message"]
     passed = {check["artifact"] for check in checks if check["status"] == "passed" and check["kind"] == "values"}
     assert passed == {"model.onnx", "model.mlpackage"}

@@ -113,10 +113,10 @@ def test_failures_of_one_kind_are_summed_up() -> None:
     one = _values(0.25, "rich", "clipwise", runtime="tract")
     checks = [*GOOD, *failing, one, replace(failing[0], kind="shape", comparison=None, message="is [1, 7]")]
     lines = [line for line in _shown(checks).splitlines() if line.startswith("FAILED model")]
-    worst = "the worst is silence, and -v lists all: 0.5 off"
+    worst = "0.5 off (3 cases, the worst silence)"
     assert lines == [
-        f"FAILED model.onnx, onnxruntime, fp32, 3 cases, clipwise, values: {worst}",
-        f"FAILED model.onnx, onnxruntime, fp32, 3 cases, embedding, values: {worst}",
+        f"FAILED model.onnx, onnxruntime, fp32, clipwise, values: {worst}",
+        f"FAILED model.onnx, onnxruntime, fp32, embedding, values: {worst}",
         "FAILED model.onnx, tract, fp32, rich, clipwise, values: 8 values are over",
         "FAILED model.onnx, onnxruntime, fp32, rich, clipwise, shape: is [1, 7]",
     ]
@@ -136,14 +136,39 @@ def test_what_is_of_no_case_is_never_summed_up() -> None:
 def test_a_case_that_could_not_be_compared_is_the_one_that_is_told() -> None:
     broken = replace(FAILED, case="silence", comparison=None, message="3 of 8 actual values are NaN or infinite")
     (line,) = [line for line in _shown([FAILED, broken]).splitlines() if line.startswith("FAILED model")]
-    assert line.endswith("2 cases, clipwise, values: the worst is silence, and -v lists all: " + broken.message)
+    assert line.endswith(f"clipwise, values: {broken.message} (2 cases, such as silence)")
 
 
 def test_what_is_not_verified_is_not_counted_as_failed() -> None:
     unseen = [replace(FAILED, case=case, status="not verified", comparison=None) for case in ("a", "b")]
     lines = _shown([FAILED, *unseen]).splitlines()
     assert len([line for line in lines if line.startswith("FAILED model") and ", impulse, " in line]) == 1
-    assert len([line for line in lines if line.startswith("NOT VERIFIED model") and ", 2 cases, " in line]) == 1
+    assert len([line for line in lines if line.startswith("NOT VERIFIED model") and " (2 cases, " in line]) == 1
+
+
+def test_a_cause_stands_for_what_follows_from_it() -> None:
+    """Once for all cases; what follows is counted, and listed by `verbose` and for machines."""
+    shape = [
+        replace(FAILED, case=case, kind="shape", comparison=None, message="[1, 8], expected [1, 4]")
+        for case in ("rich", "silence")
+    ]
+    axes = [replace(check, kind="axes", message="axis 1 is 8, not 4") for check in shape]
+    values = [
+        replace(check, kind="values", status="not verified", message="not compared: the shapes differ")
+        for check in shape
+    ]
+    other = replace(values[0], output="melspec"), replace(axes[0], output="melspec")
+    checks = [*shape, *axes, *values, *other]
+    lines = [line.rstrip() for line in _shown(checks).splitlines() if line.startswith(("FAILED m", "NOT VERIFIED m"))]
+    assert lines == [
+        "FAILED model.onnx, onnxruntime, fp32, clipwise, shape: [1, 8], expected [1, 4] (2 cases, such as rich)",
+        "NOT VERIFIED model.onnx, onnxruntime, fp32, rich, melspec, values: not compared: the shapes differ",
+        "FAILED model.onnx, onnxruntime, fp32, rich, melspec, axes: axis 1 is 8, not 4",
+    ]
+    assert "FAILED: 0 passed, 5 failed, 3 NOT VERIFIED" in _shown(checks)
+    lines = [line for line in _shown(checks, True).splitlines() if line.startswith(("FAILED m", "NOT VERIFIED m"))]
+    assert len(lines) == len(as_json(checks)["checks"]) == len(checks)
+    assert (junit(checks).count("<failure"), junit(checks).count("<skipped")) == (5, 3)
 
 
 def test_messages_are_no_markup_and_cannot_steer_the_terminal() -> None:

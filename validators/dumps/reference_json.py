@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from recipes.base.errors import UserError
+from recipes.base.fields import complaint
 from validators.dumps.dump import Dump
 from validators.reference.format import OutputPort, Values
 from validators.reference.load import read_values
@@ -38,7 +39,8 @@ def read(path: Path, content: bytes) -> Dump:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "top level"
         raise UserError(
-            f"{path}: {place}: {first['msg']}; it must be in the format of reference.json, with schema and cases"
+            f"{path}: {place}: {complaint(first['msg'])}; it must be in the format of reference.json, "
+            "with schema and cases"
         ) from None
     cases = {}
     for case in answers.cases:

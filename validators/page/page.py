@@ -63,6 +63,7 @@ def write(checks: Sequence[Check], evidence: Evidence, command: str, warnings: S
     import markupsafe
 
     from validators.page import tables
+    from validators.traces import brief
 
     style = (_HERE / "style.css").read_text(encoding="utf-8")
     environment = jinja2.Environment(
@@ -73,7 +74,7 @@ def write(checks: Sequence[Check], evidence: Evidence, command: str, warnings: S
         lstrip_blocks=True,
         finalize=_told,
     )
-    environment.filters |= {"figure": _figure, "share": _share, "size": _size, "bar": _bar}
+    environment.filters |= {"brief": brief, "figure": _figure, "share": _share, "size": _size, "bar": _bar}
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     outcome = evidence.outcome or Outcome(exit_code(checks), verdict(checks).partition(": ")[2])
     runtimes = tables.runtimes(checks)

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from recipes.base import files, plain_json
 from recipes.base.errors import UserError
+from recipes.base.fields import complaint
 from validators.compare import Sampled, axis_faults
 from validators.reference import wav
 from validators.reference.format import FILE, MOST_BYTES, SCHEMA, CaseEntry, Dump, Header, Sounds, Values
@@ -86,7 +87,7 @@ def _parsed(path: Path) -> Dump:
     try:
         return TypeAdapter(Dump).validate_json(content)
     except ValidationError as error:
-        complaints = [f"{_place(item['loc'], data)}: {item['msg']}" for item in error.errors()[:3]]
+        complaints = [f"{_place(item['loc'], data)}: {complaint(item['msg'])}" for item in error.errors()[:3]]
         raise UserError(f"{path}: {'; '.join(complaints)}; make the folder again") from None
 
 

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from recipes.base.quiet import quiet
 from validators.runners.runner import RunnerError
-from validators.traces.trace import Op, Trace, told, unreached
+from validators.traces.parameters import Parameter, told
+from validators.traces.trace import Op, Trace, unreached
 
 with quiet("coremltools"):
     from coremltools.converters.mil.mil import Operation, Var, types
@@ -18,7 +19,7 @@ with quiet("coremltools"):
     from validators.coreml.interpreter import Step
     from validators.coreml.precision import Precision, to_numpy
 
-_TEXT = (str, bool, int, float)
+_PLAIN = (str, bool, int, float)
 
 
 def trace_stored(path: Path, inputs: Mapping[str, np.ndarray]) -> Trace:
@@ -69,7 +70,7 @@ def _trace(path: Path, inputs: Mapping[str, np.ndarray], precision: Precision) -
 
 
 def _op(step: Step) -> Op:
-    parameters = {role: text for role, value in step.fixed.items() if (text := _told(value))}
+    parameters = {role: held for role, value in step.fixed.items() if (held := _parameter(value)) is not None}
     outputs = tuple(output.var.name for output in step.outputs)
     return Op(outputs[0], step.op.op_type, tuple(_inputs(step.op)), outputs, parameters)
 
@@ -93,7 +94,7 @@ def _paired(given: Any, value: Any) -> Iterator[tuple[Var, Any]]:
             yield var, one
 
 
-def _told(value: Any) -> str:
+def _parameter(value: Any) -> Parameter | None:
     if isinstance(value, Tensor):
         return told(value.numpy())
-    return str(value) if isinstance(value, _TEXT) else ""
+    return value if isinstance(value, _PLAIN) else None

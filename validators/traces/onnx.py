@@ -15,9 +15,12 @@ from onnx import numpy_helper
 
 from validators.onnx_tensors import content, reads_other_files
 from validators.runners.runner import RunnerError, shortened
-from validators.traces.trace import Op, Trace, told, unreached
+from validators.traces.parameters import Parameter, told
+from validators.traces.trace import Op, Trace, unreached
 
 _KINDS = "biuf"
+_BIASED = ("Conv", "ConvTranspose", "DeformConv", "BatchNormalization", "InstanceNormalization", "LayerNormalization")
+_BIASES = {("Gemm", "C"), *((kind, "B") for kind in _BIASED)}
 
 
 def trace_file(path: Path, inputs: Mapping[str, np.ndarray]) -> Trace:
@@ -117,31 +120,49 @@ def _unique(nodes: list[onnx.NodeProto]) -> Iterator[str]:
         yield name
 
 
-def _parameters(node: onnx.NodeProto, constants: Mapping[str, np.ndarray], model: onnx.ModelProto) -> dict[str, str]:
+def _parameters(
+    node: onnx.NodeProto, constants: Mapping[str, np.ndarray], model: onnx.ModelProto
+) -> dict[str, Parameter]:
     """Attributes, and inputs that are constants of a few numbers."""
     parameters = {attribute.name: _attribute(attribute) for attribute in node.attribute}
     for role, fed in zip(_roles(node, model), node.input, strict=False):
-        if fed in constants and (text := told(constants[fed])):
-            parameters[role] = text
+        if fed in constants and (value := told(constants[fed])) is not None:
+            parameters[role] = value
     return parameters
 
 
-def _attribute(attribute: onnx.AttributeProto) -> str:
+def _attribute(attribute: onnx.AttributeProto) -> Parameter:
     if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
         return "a graph"
-    value = onnx.helper.get_attribute_value(attribute)
+    return _value(onnx.helper.get_attribute_value(attribute))
+
+
+def _value(value: object) -> Parameter:
     if isinstance(value, onnx.TensorProto):
-        return told(numpy_helper.to_array(value)) or f"a tensor {list(value.dims)}"
+        held = told(numpy_helper.to_array(value))
+        return f"a tensor {list(value.dims)}" if held is None else held
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    return str(value)
+    if isinstance(value, (list, tuple)):
+        return [_value(one) for one in value]
+    return value if isinstance(value, (int, float)) else str(value)
 
 
 def _roles(node: onnx.NodeProto, model: onnx.ModelProto) -> list[str]:
-    """What the operator's inputs are called in its definition; by number where that is not known."""
+    """What the operator's inputs are called in its definition; by number where that is not known.
+
+    A letter alone tells nobody anything, least of all a B: that is a model.
+    """
     version = next((entry.version for entry in model.opset_import if entry.domain == node.domain), 1)
     try:
         formal = [one.name for one in onnx.defs.get_schema(node.op_type, version, node.domain).inputs]
     except onnx.defs.SchemaError:
         formal = []
-    return [formal[place] if place < len(formal) else f"input {place}" for place in range(len(node.input))]
+    named = [_role(node.op_type, name) for name in formal[: len(node.input)]]
+    return [*named, *(f"input {place}" for place in range(len(named), len(node.input)))]
+
+
+def _role(kind: str, name: str) -> str:
+    if len(name) > 1:
+        return name
+    return f"bias (input {name})" if (kind, name) in _BIASES else f"input {name}"

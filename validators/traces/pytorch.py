@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Interpreter, Node
 
+from validators.traces.parameters import Parameter
 from validators.traces.trace import Op, Trace, unreached
 
 _KINDS = "biuf"
@@ -100,15 +101,21 @@ def _names(graph: GraphModule, answer: object, called: Mapping[str, str]) -> Ite
         yield from (called.get(node.name, node.name) for node in _results(graph))
 
 
-def _parameters(node: Node) -> Iterator[tuple[str, str]]:
+def _parameters(node: Node) -> Iterator[tuple[str, Parameter]]:
     """What an operator is told beside its tensors, by the names of its schema."""
     schema = getattr(node.target, "_schema", None)
     names = [argument.name for argument in schema.arguments] if schema is not None else []
     for place, value in enumerate(node.args):
         if _plain(value):
-            yield (names[place] if place < len(names) else f"argument {place}"), str(value)
-    yield from ((name, str(value)) for name, value in node.kwargs.items() if _plain(value))
+            yield (names[place] if place < len(names) else f"argument {place}"), _parameter(value)
+    yield from ((name, _parameter(value)) for name, value in node.kwargs.items() if _plain(value))
 
 
 def _plain(value: object) -> bool:
     return isinstance(value, _SIMPLE) or (isinstance(value, (list, tuple)) and all(map(_plain, value)))
+
+
+def _parameter(value: object) -> Parameter:
+    if isinstance(value, (list, tuple)):
+        return [_parameter(one) for one in value]
+    return value if isinstance(value, (bool, int, float)) else str(value)

@@ -5,20 +5,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from validators.traces.parameters import Parameter
+
 
 @dataclass(frozen=True)
 class Op:
     """One op of a graph: `inputs` and `outputs` name values, those of its constants among them.
 
     `name` is unique in its graph; `kind` is what the format calls the op (`Conv`, `batch_norm`, `aten.conv2d`).
-    `parameters` are its attributes and small constants, as text for people.
+    `parameters` are its attributes and small constants.
     """
 
     name: str
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,6 @@ class Trace:
     def held(self) -> dict[str, np.ndarray]:
         """All values and constants; an output may be either."""
         return {**self.constants, **self.values}
-
-
-_FEW = 8
-
-
-def told(value: np.ndarray) -> str:
-    """A constant as text for people; empty where it has too many numbers to be read."""
-    return str(value.tolist()) if value.size <= _FEW else ""
 
 
 def unreached(ops: Iterable[Op], inputs: set[str]) -> set[str]:

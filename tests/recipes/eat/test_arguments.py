@@ -261,27 +261,27 @@ CONTRADICTIONS = {
     "one class of a set of several": (
         "doors", "audioset\nmultilabel: false", "line 4, multilabel: is false and audioset has several classes"
     ),
-    "other network": ("amp: true", "model_type: SoundNet2", "line 2, model_type: Input should be 'SoundNetRaw'"),
-    "fraction": ("nf: 4", "nf: 4.0", "nf: Input should be a valid integer"),
-    "text": ("nf: 4", "nf: '4'", "nf: Input should be a valid integer"),
-    "truth": ("nf: 4", "nf: true", "nf: Input should be a valid integer"),
-    "nothing": ("nf: 4", "nf:", "nf: Input should be a valid integer"),
-    "not a number": ("nf: 4", "nf: .nan", "nf: Input should be a"),
-    "zero": ("n_head: 2", "n_head: 0", "n_head: Input should be greater than 0"),
-    "negative": ("seq_len: 1024", "seq_len: -1024", "seq_len: Input should be greater than 0"),
-    "no list": ("ds_factors:\n- 2\n- 2", "ds_factors: 4", "ds_factors: Input should be a valid"),
+    "other network": ("amp: true", "model_type: SoundNet2", "line 2, model_type: must be 'SoundNetRaw'"),
+    "fraction": ("nf: 4", "nf: 4.0", "nf: must be a whole number"),
+    "text": ("nf: 4", "nf: '4'", "nf: must be a whole number"),
+    "truth": ("nf: 4", "nf: true", "nf: must be a whole number"),
+    "nothing": ("nf: 4", "nf:", "nf: must be a whole number"),
+    "not a number": ("nf: 4", "nf: .nan", "nf: must be a"),
+    "zero": ("n_head: 2", "n_head: 0", "n_head: must be greater than 0"),
+    "negative": ("seq_len: 1024", "seq_len: -1024", "seq_len: must be greater than 0"),
+    "no list": ("ds_factors:\n- 2\n- 2", "ds_factors: 4", "ds_factors: must be a valid"),
     "empty list": ("ds_factors:\n- 2\n- 2", "ds_factors: []", "ds_factors: Tuple should have at least 1 item"),
-    "list of texts": ("- 2\n- 2", "- 2\n- two", "ds_factors.1: Input should be a valid integer"),
-    "set that is a number": ("dataset: doors", "dataset: 50", "dataset: Input should be a valid string"),
-    "truth that is a number": ("amp: true", "multilabel: 1", "multilabel: Input should be a valid boolean"),
-    "a billion layers": ("n_layers: 2", "n_layers: 1000000000", "n_layers: Input should be less than or equal to 1024"),
+    "list of texts": ("- 2\n- 2", "- 2\n- two", "ds_factors.1: must be a whole number"),
+    "set that is a number": ("dataset: doors", "dataset: 50", "dataset: must be text"),
+    "truth that is a number": ("amp: true", "multilabel: 1", "multilabel: must be true or false"),
+    "a billion layers": ("n_layers: 2", "n_layers: 1000000000", "n_layers: must be less than or equal to 1024"),
     "a thousand layers": ("n_layers: 2", "n_layers: 1000", "n_layers: is 1000 and the tensors say 2"),
-    "a petabyte of positions": ("seq_len: 1024", "seq_len: 4503599627370496", "seq_len: Input should be less than"),
+    "a petabyte of positions": ("seq_len: 1024", "seq_len: 4503599627370496", "seq_len: must be less than"),
     "too many positions": ("seq_len: 1024", "seq_len: 16777216", "makes 1048577 positions, over the 8192 that fit"),
-    "a million heads": ("n_head: 2", "n_head: 1000000", "n_head: Input should be less than or equal to"),
+    "a million heads": ("n_head: 2", "n_head: 1000000", "n_head: must be less than or equal to"),
     "many factors": ("- 2\n- 2", "- 2\n" * 40, "ds_factors: Tuple should have at most 8 items"),
-    "great factors": ("- 2\n- 2", "- 2\n- 1000000000", "ds_factors.1: Input should be less than or equal to 1024"),
-    "sampling rate of light": ("rate: 16000", "rate: 300000000000", "sampling_rate: Input should be less than"),
+    "great factors": ("- 2\n- 2", "- 2\n- 1000000000", "ds_factors.1: must be less than or equal to 1024"),
+    "sampling rate of light": ("rate: 16000", "rate: 300000000000", "sampling_rate: must be less than"),
     "one thing and another": ("amp: true", "net:\n  nf: 5", "nf is one thing in line 3 and another in line 13"),
 }  # fmt: skip
 
@@ -299,7 +299,13 @@ def test_everything_that_is_wrong_is_listed_at_once(refusal: Callable, args_yml:
     message = refusal(
         text.replace("sampling_rate: 16000", "sampling_rate: many").replace("n_classes: 5", "n_classes: 6")
     )
-    for part in ("n_head 3", "emb_dim is missing", "nf: is 5", "sampling_rate: Input", "n_classes: is 6"):
+    for part in (
+        "n_head 3",
+        "emb_dim is missing",
+        "nf: is 5",
+        "sampling_rate: must be a whole number",
+        "n_classes: is 6",
+    ):
         assert part in message
 
 

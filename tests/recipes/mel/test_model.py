@@ -171,7 +171,7 @@ def test_the_example_in_the_docstring_holds(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_numbers_that_cannot_be_are_refused() -> None:
-    with pytest.raises(UserError, match=r"n_mels=0, n_mels: Input should be greater than 0"):
+    with pytest.raises(UserError, match=r"n_mels=0, n_mels: must be greater than 0"):
         front_end("mel_kaldi", n_mels=0)
     with pytest.raises(UserError, match="n_melts: is no number of mel_kaldi"):
         front_end("mel_kaldi", n_melts=80)

@@ -32,7 +32,7 @@ def test_every_op_is_there_with_what_it_takes_and_gives(packages: Path) -> None:
     assert (found.inputs, found.outputs) == (("image",), ("peaks", "means"))
     pad, conv = found.ops[:2]
     assert pad.parameters["mode"] == "reflect"
-    assert pad.parameters["pad"] == "[0, 0, 0, 0, 1, 1, 1, 1]"
+    assert pad.parameters["pad"] == [0, 0, 0, 0, 1, 1, 1, 1]
     assert conv.inputs[0] == pad.outputs[0]
     (weight,) = (name for name in conv.inputs if found.constants.get(name, np.zeros(0)).ndim == 4)
     np.testing.assert_array_equal(found.constants[weight], planted_net.WEIGHTS["first"])

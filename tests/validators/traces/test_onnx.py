@@ -36,8 +36,8 @@ def test_every_result_is_held_with_the_op_that_made_it() -> None:
         ("p", "Pow", ("c", "two"), ("p",)),
         ("y", "Relu", ("p",), ("y",)),
     ]
-    assert found.ops[0].parameters == {"pads": "[1, 1]", "dilations": "[1]"}
-    assert found.ops[1].parameters == {"Y": "[2.0]"}
+    assert found.ops[0].parameters == {"pads": [1, 1], "dilations": [1]}
+    assert found.ops[1].parameters == {"input Y": [2.0]}
     assert set(found.values) == {"x", "c", "p", "y"}
     assert set(found.constants) == {"w", "two"}
     np.testing.assert_array_equal(found.values["p"], found.values["c"] ** 2)
@@ -49,7 +49,7 @@ def test_what_no_input_leads_to_is_a_constant() -> None:
     found = trace_model(_model(CONV, doubled, helper.make_node("Mul", ["c", "four"], ["y"])), {"x": X}, "mine")
     assert [op.kind for op in found.ops] == ["Conv", "Mul"]
     assert found.constants["four"].tolist() == [4.0]
-    assert found.ops[1].parameters == {"B": "[4.0]"}
+    assert found.ops[1].parameters == {"input B": [4.0]}
 
 
 def test_the_values_are_those_of_the_nodes_and_not_of_a_fusion() -> None:

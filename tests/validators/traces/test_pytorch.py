@@ -19,7 +19,7 @@ def test_functions_between_layers_are_there_too(tiny_model: Any) -> None:
     assert any("relu" in op.kind for op in found.ops)
     assert any("reshape" in op.kind or "view" in op.kind for op in found.ops)
     (conv,) = (op for op in found.ops if "conv2d" in op.kind)
-    assert conv.parameters["padding"] == "[1, 1]"
+    assert conv.parameters["padding"] == [1, 1]
     assert set(conv.inputs[1:]) <= set(found.constants)
     np.testing.assert_array_equal(found.values["map"], tiny_model(torch.from_numpy(IMAGES))["map"])
 
