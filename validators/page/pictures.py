@@ -68,8 +68,9 @@ def same(answer: Answer) -> tuple[str, ...]:
 
 def _is_same(seen: Held) -> bool:
     known = np.isfinite(seen.expected)
-    differ = seen.expected[known] != seen.actual[known]
-    return bool(known.any() and np.isfinite(seen.actual).all() and not differ.any())
+    if not known.any() or not np.isfinite(seen.actual).all():
+        return False
+    return not apart(seen.expected[known], seen.actual[known]).any()
 
 
 @dataclass(frozen=True)
