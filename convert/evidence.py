@@ -69,6 +69,7 @@ def gather(folder: Path, checks: Sequence[Check], step: Step) -> Evidence:
             found.unseen.append(str(error))
     return Evidence(
         title=f"{manifest.title}: {folder}",
+        synthetic=manifest.weights == "synthetic",
         facts=_facts(manifest),
         versions=manifest.versions,
         rewrites=tuple(f"fed {done.input}: {done.rewrite}: {done.place}" for done in manifest.lowering),
@@ -100,6 +101,7 @@ def compared(expected: Path, got: Path, found: Found) -> Evidence:
             answers.append(replace(answer, outputs=outputs, worst=answer.case == chosen[0]))
     return Evidence(
         title=f"{got}, held to {expected}",
+        synthetic=manifest is not None and manifest.weights == "synthetic",
         facts=_facts(manifest) if manifest else {},
         versions=manifest.versions if manifest else {},
         answers=tuple(sorted(answers, key=lambda answer: not answer.worst)),

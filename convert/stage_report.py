@@ -189,6 +189,7 @@ def evidence(found: Stages, wrong: Sequence[Break], suggested: Sequence[Suggesti
         title=f"{manifest.title}, stage by stage",
         facts={"folder": str(found.folder), "made by": manifest.command, "checkpoint": manifest.checkpoint_file},
         versions=manifest.versions,
+        synthetic=manifest.weights == "synthetic",
         outcome=page.Outcome(exit_code(found), verdict(found, wrong)),
         stages=tuple(page.Stage(stage.name, stage.by, stage.status, stage.worst) for stage in found.stages),
         located=tuple(located),

@@ -7,10 +7,12 @@ from recipes.base.shown import shown
 from validators.report import COLUMNS, WORDS, faults, joined, verdict, worst_cases
 from validators.results import Check
 
-# What means something to Markdown, some of it where a text begins alone. Escaped it is nothing but itself:
-# https://github.github.com/gfm/#backslash-escapes.
-_PUNCTUATION = re.compile(r"^[-+=]|[!#$&()*.:<>@\[\\\]^_`{|}~]")
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?%?")
+# What would be markup where it stands, and stays as it is elsewhere: `_` within a word, a colon that begins no address.
+# Escaped it is nothing but itself: https://github.github.com/gfm/#backslash-escapes.
+_MARKUP = re.compile(
+    r"[\\`*\[\]<|~$#@]|(?<![^\W_])_|_(?![^\W_])|&(?=[#\w])|:(?=//)|(?<=www)\.|^[-+=>](?!\d)", re.IGNORECASE
+)
+_NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
 
 
 def write(checks: Sequence[Check], warnings: Sequence[str] = (), notes: Sequence[str] = ()) -> str:
@@ -44,6 +46,4 @@ def table(heads: Sequence[str], rows: Sequence[Mapping[str, str]], words: Collec
 
 def escaped(text: str) -> str:
     """One line that is shown as it stands."""
-    if _NUMBER.fullmatch(text):
-        return text
-    return _PUNCTUATION.sub(r"\\\g<0>", shown(text))
+    return _NUMBERED.sub(r"\1\\\2", _MARKUP.sub(r"\\\g<0>", shown(text).strip()))

@@ -229,6 +229,8 @@ def junit(checks: Sequence[Check]) -> str:
     totals = {name: str(count) for name, count in counts.items()}
     root = ElementTree.Element("testsuites", totals)
     ElementTree.SubElement(root, "testsuite", {"name": "soundport", **totals}).extend(cases)
+    # Every text is an attribute, so that no text of a case is changed.
+    ElementTree.indent(root, " ")
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
 
 

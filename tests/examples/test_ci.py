@@ -169,7 +169,7 @@ def test_a_check_that_fails_fails_the_step_and_leaves_its_results(
     assert code == 1
     assert runner.contexts["steps.convert.outputs.exit-code"] == "1"
     summary = runner.summary.read_text("utf-8")
-    assert summary.startswith("### FAILED\\: ")
+    assert summary.startswith("### FAILED: ")
     assert "labels.json is not the file that was made" in MarkdownIt().render(summary)
     assert {path.name for path in _results(runner).iterdir()} == {"junit.xml", "summary.md", "report.html"}
     assert ElementTree.parse(_results(runner) / "junit.xml").getroot().get("failures") == "1"
@@ -205,7 +205,7 @@ def test_what_a_recipe_makes_passes_a_check(act: Callable[..., tuple[int, Runner
         command="recipe", name="mel", folder=made, arguments="--set=sample_rate=16000\n\n--set=n_mels=40\n"
     )
     assert code == 0
-    assert runner.summary.read_text("utf-8").startswith("### PASSED\\: ")
+    assert runner.summary.read_text("utf-8").startswith("### PASSED: ")
     assert json.loads((made / "manifest.json").read_text())["numbers"]["n_mels"] == 40
     step = next(step for step in _steps(ACTION) if step.get("id") == "convert")
     runner.contexts |= {"inputs.command": "check", "inputs.arguments": ""}

@@ -97,10 +97,11 @@ class Evidence:
     `facts` are what made the files, by what each is called. `labels` name the classes and `scores` the output that
     ranks them. `front_end` is the output that is drawn as a picture of the sound. `rules` and `hazards` are by
     artifact; one that is there without any has been looked at. `unseen` says what could not be drawn, and why.
-    Without an `outcome` the checks alone say how it went.
+    Without an `outcome` the checks alone say how it went. `synthetic` tells that the weights were never trained.
     """
 
     title: str
+    synthetic: bool = False
     facts: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     rewrites: tuple[str, ...] = ()

@@ -40,12 +40,17 @@ def missing() -> str | None:
 
 @dataclass(frozen=True)
 class Gallery:
-    """What is drawn of one answer; `whole` is False where there was no room for all of it."""
+    """What is drawn of one answer; `whole` is False where there was no room for all of it.
+
+    `same` are the outputs without any difference; `open` tells that it is the worst of the page that has pictures.
+    """
 
     answer: Answer
     pictures: tuple[Picture, ...]
+    same: tuple[str, ...]
     top: Top | None
     whole: bool
+    open: bool
 
 
 def write(checks: Sequence[Check], evidence: Evidence, command: str, warnings: Sequence[str] = ()) -> str:
@@ -109,7 +114,7 @@ def _galleries(evidence: Evidence, order: Sequence[tuple[str, str]]) -> dict[tup
     found: dict[tuple[str, str], list[Gallery]] = {}
     ranks = {key: rank for rank, key in enumerate(order)}
     answers = sorted(evidence.answers, key=lambda answer: ranks.get((answer.artifact, answer.runtime), len(ranks)))
-    full = False
+    full = shown_one = False
     for number, answer in enumerate(answers):
         drawn: list[Picture] = []
         for picture in () if full else pictures.draw(answer, evidence.front_end, f"p{number}"):
@@ -119,7 +124,10 @@ def _galleries(evidence: Evidence, order: Sequence[tuple[str, str]]) -> dict[tup
             room -= len(picture.svg)
             drawn.append(picture)
         top = pictures.top(answer, evidence.scores, evidence.labels)
-        found.setdefault((answer.artifact, answer.runtime), []).append(Gallery(answer, tuple(drawn), top, not full))
+        found.setdefault((answer.artifact, answer.runtime), []).append(
+            Gallery(answer, tuple(drawn), pictures.same(answer), top, not full, bool(drawn) and not shown_one)
+        )
+        shown_one = shown_one or bool(drawn)
     return found
 
 

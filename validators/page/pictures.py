@@ -49,14 +49,28 @@ class Top:
 
 
 def draw(answer: Answer, front_end: str | None, name: str) -> Iterator[Picture]:
-    """Nothing where no output has time or classes; of a dump of all layers the worst outputs alone.
+    """Nothing of outputs without time or classes, nor of `same` ones; of a dump of all layers the worst alone.
 
     `name` is the answer's own in the page.
     """
     # One after the other: a dump of all layers is large, and each of them is widened to float64.
-    worst = sorted(answer.outputs, key=lambda seen: -_row(seen).used)[:_MOST_OUTPUTS]
+    worst = sorted((seen for seen in answer.outputs if not _is_same(seen)), key=lambda seen: -_row(seen).used)[
+        :_MOST_OUTPUTS
+    ]
     for number, seen in enumerate(sorted(worst, key=lambda seen: (seen.name != front_end, seen.name))):
         yield from _of_output(_row(seen), answer.seconds, f"{name}-{number}", seen.name == front_end)
+
+
+def same(answer: Answer) -> tuple[str, ...]:
+    """The outputs of which no known value differs: a picture of nothing would say less."""
+    return tuple(seen.name for seen in answer.outputs if _is_same(seen))
+
+
+def _is_same(seen: Held) -> bool:
+    known = np.isfinite(seen.expected)
+    if not known.any() or not np.isfinite(seen.actual).all():
+        return False
+    return not apart(seen.expected[known], seen.actual[known]).any()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from validators.compare import rounded_up
@@ -126,8 +127,9 @@ def _runtime(
     )
 
 
-def _order(found: Runtime) -> int:
-    return SEVERITY[found.status]
+def _order(found: Runtime) -> tuple[int, float]:
+    used = found.nearest.used if found.nearest else None
+    return SEVERITY[found.status], -inf if used is None else -used
 
 
 def faults(checks: Sequence[Check]) -> Faults:

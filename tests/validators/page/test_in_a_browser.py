@@ -88,3 +88,10 @@ def _luminance(browser: Any, element: str, style: str) -> float:
 def test_a_telephone_shows_it_without_scrolling_aside(browser: Any, page: Path) -> None:
     _shown(browser, page, "light", 375)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 375
+    cut = """return [...document.querySelectorAll(arguments[0])].filter(one => {
+        const {left, right} = one.getBoundingClientRect();
+        return left < 0 || right > 375;
+    }).map(one => one.textContent)"""
+    # What an overview is for, without a scroll of its own table.
+    for selector in ("table.stacked th[scope=row]", ".stacked .status", ".stacked .used", ".top .used", "caption"):
+        assert browser.execute_script(cut, selector) == [], selector

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipes.base.shown import shown
+from recipes.base.tensor import Tolerance
 from tests.reading import Element, read
 from tests.validators.page.pages import HOSTILE, TOLERANCE, answer_of, checks_of, evidence_of, held_of, whole
 from validators.compare import Sampled
@@ -88,6 +89,44 @@ def test_bars_show_how_much_of_the_tolerance_is_used() -> None:
         assert used.attributes["class"] == status
         texts = [cell.text for cell in _page(checks_of(one), Evidence("a")).of("used")]
         assert texts[0].strip() == share
+
+
+def test_what_rtol_alone_allows_uses_no_share_of_atol() -> None:
+    tolerance = Tolerance(1e-3, 0.1, "for this test")
+    held = Held("x", (2,), "feature", tolerance, np.ones(2, np.float32), np.full(2, 1.01, np.float32))
+    for actual, words in ((held.actual, "rtol alone"), (held.expected, "0 %")):
+        answer = Answer("m", "r", "fp32", "c", (replace(held, actual=actual),))
+        overview = next(_page(checks_of(answer), Evidence("a")).all("tbody"))
+        assert next(overview.all("tr")).text.strip().endswith(words)
+
+
+def test_what_does_not_differ_is_said_and_not_drawn() -> None:
+    answer = answer_of()
+    melspec, scores = answer.outputs
+    one = replace(answer, outputs=(replace(melspec, actual=melspec.expected), scores))
+    page = _page(checks_of(one), evidence_of(one))
+    assert "no value of melspec differs" in page.text
+    assert [figure.text[:6] for figure in page.all("figcaption")] == ["scores"]
+    missing_one = scores.expected.copy()
+    missing_one[0, 0] = np.nan
+    for held in (replace(scores, actual=missing_one), replace(scores, expected=missing_one, actual=missing_one)):
+        bad = replace(answer, outputs=(held,))
+        assert "differs: there" not in _page([], evidence_of(bad)).text
+
+
+def test_the_worst_case_of_the_worst_file_alone_is_unfolded() -> None:
+    good, bad = answer_of("a"), answer_of("b", 5e-4)
+    answers = [replace(one, case=case) for one in (good, bad) for case in ("silence", "rich")]
+    page = _page(checks_of(*answers), evidence_of(*answers))
+    folds = [fold for fold in page.all("details") if "Pictures of" in fold.text]
+    assert ["open" in fold.attributes for fold in folds] == [True, False, False, False]
+    assert [head.text.split(",")[0] for head in page.all("h3")] == ["b", "a"]
+
+
+def test_weights_that_were_never_trained_are_said_beside_the_title() -> None:
+    for synthetic in (True, False):
+        (head,) = _page([], Evidence("a", synthetic=synthetic)).all("h1")
+        assert ("synthetic weights" in head.text) is synthetic
 
 
 def test_values_that_are_no_numbers_are_drawn_and_said() -> None:
@@ -231,7 +270,7 @@ def test_a_great_folder_stays_a_small_page() -> None:
         replace(
             answer_of(artifact=f"model-{number}.onnx", error=10.0 if number == 5 else 1e-4),
             outputs=(
-                held_of("melspec", ("batch", "frames", 128), "feature", (1, 600, 128), 10.0 if number == 5 else 0),
+                held_of("melspec", ("batch", "frames", 128), "feature", (1, 600, 128), 10.0 if number == 5 else 1e-4),
             ),
         )
         for number in range(9)
