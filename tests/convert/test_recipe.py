@@ -223,6 +223,7 @@ def test_a_second_run_replaces_the_first(convert: Convert, quick: list[str], tmp
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
+@pytest.mark.slow
 def test_a_fixed_length_of_fp16_warns_and_fails(convert: Convert, quick: list[str], tmp_path: Path) -> None:
     words = ["--to", "coreml", "--precision", "fp16", "--seconds", "0.5", "-o", tmp_path / "made"]
     said = convert(*quick, *words)
