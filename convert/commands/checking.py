@@ -103,8 +103,8 @@ def compare(
         typer.Option(
             metavar="fp32|mixed|fp16",
             parser=one_of(PrecisionChoice),
-            help="Whose tolerances: the manifest's where EXPECTED lies in a made folder, else none for integers, "
-            "atol 0.0001 and rtol 0.0001 for fp32, atol 0.02 and rtol 0.01 for the others. "
+            help="Whose tolerances: the manifest's where EXPECTED lies in a made folder, else none for integers "
+            "(a text has no type), atol 0.0001 and rtol 0.0001 for fp32, atol 0.02 and rtol 0.01 for the others. "
             "Default: as the models compute, else fp32.",
         ),
     ] = None,

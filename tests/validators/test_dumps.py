@@ -146,6 +146,14 @@ def test_the_tensors_of_every_layer(tmp_path: Path, binary: bool, name: str) -> 
         np.testing.assert_array_equal(_whole(dump.cases[""]["brackets"]), brackets)
 
 
+def test_what_sigmastars_tools_print_is_the_nearest_float32(tmp_path: Path) -> None:
+    array = np.array([[0.1, -0.7, 3]], np.float32)
+    for content in (result({"logits": array}).encode(), layers({"logits": array}, binary=False)):
+        (tmp_path / "dump.txt").write_bytes(content)
+        (tensors,) = dumps.read(tmp_path / "dump.txt").cases.values()
+        np.testing.assert_array_equal(_whole(tensors["logits"]), array)
+
+
 def test_a_folder_is_a_case_with_a_file_per_output(tmp_path: Path) -> None:
     np.save(tmp_path / "logits.npy", LOGITS)
     ARRAY.tofile(tmp_path / "features.raw")

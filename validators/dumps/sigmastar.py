@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from recipes.base.errors import UserError
 from validators.compare import Sampled
+from validators.dumps import text
 from validators.dumps.dump import Dump
-from validators.dumps.text import numbers
 
 _RESULT = re.compile(
     rb"[^\S\n]*(?P<name>[^\n]*?) Tensor:\s*\{\s*"
@@ -62,12 +62,18 @@ def result(path: Path, content: bytes) -> Dump:
                 f"{path}: line {_line(content, position)}: no whole tensor begins here; is the file cut off?"
             )
         name = _named(path, found, tensors)
-        values = numbers(path, found["numbers"], _line(content, found.start("numbers")))
+        values = _printed(path, found["numbers"], _line(content, found.start("numbers")))
         shape = _shape(found["shape"])
         tensors[name] = _cut(f"{path}: {name}", values, shape, _shape(found["aligned"] or found["shape"]))
         position = _past(_BLANKS, content, found.end())
     named = _RESULT_FILE.fullmatch(path.name)
     return Dump({Path(named["input"]).stem if named else "": tensors}, simulator=True)
+
+
+def _printed(path: Path, content: bytes, first_line: int) -> NDArray[np.float32]:
+    """The tensors are float32: a decimal stands for the one that is nearest to it."""
+    with np.errstate(over="ignore"):
+        return text.numbers(path, content, first_line).astype(np.float32)
 
 
 def _cut(where: str, values: NDArray[np.generic], shape: tuple[int, ...], aligned: tuple[int, ...]) -> Sampled:
@@ -92,9 +98,9 @@ def layers(path: Path, content: bytes) -> Dump:
         name = _named(path, found, tensors)
         if found["bytes"] and end - start == int(found["bytes"]):
             whole = len(content[start:end]) // _FLOAT32_BYTES * _FLOAT32_BYTES
-            values: NDArray[np.generic] = np.frombuffer(content[start : start + whole], "<f4").astype(np.float32)
+            values = np.frombuffer(content[start : start + whole], "<f4").astype(np.float32)
         else:
-            values = numbers(path, content[start:end], _line(content, start))
+            values = _printed(path, content[start:end], _line(content, start))
         shape = _shape(found["shape"])
         if len(values) != prod(shape):
             raise UserError(
