@@ -118,7 +118,7 @@ def answered(
             fault = Check(name, "", "", "", "", "file", "failed", str(error))
             answers.append(Answers(name, "", "fp32", Dump({}), Dump({}), faults=(fault,)))
             continue
-        answers.append(_answers(ours, theirs, case, on, given or {}))
+        answers.append(_answers(ours, replace(theirs, folder=found[0]), case, on, given or {}))
     if not answers:
         raise UserError(f"{got}: has no model that can be run here; give one with an .onnx or .mlpackage")
     return answers
@@ -126,15 +126,17 @@ def answered(
 
 @dataclass(frozen=True)
 class Side:
-    """A model that is loaded, or a dump."""
+    """A model that is loaded, or a dump; `folder` is what was given, where that holds the model."""
 
     path: Path
     runner: Runner | None
     dump: Dump | None
+    folder: Path | None = None
 
     @property
     def name(self) -> str:
-        return self.path.resolve().name
+        """As the manifest calls it, by its path in the folder that was given; else as the file itself is called."""
+        return self.path.relative_to(self.folder).as_posix() if self.folder else self.path.resolve().name
 
     @property
     def ports(self) -> tuple[Port, ...]:

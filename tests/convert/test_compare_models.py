@@ -244,6 +244,20 @@ def test_a_made_folder_is_its_reference_and_as_got_its_models(convert: Convert, 
 
 
 @pytest.mark.usefixtures("here")
+def test_files_of_a_made_folder_are_named_by_their_paths_whether_they_open_or_not(
+    convert: Convert, folder: Path
+) -> None:
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text("utf-8").replace('"model.', '"inner/model.'), "utf-8")
+    (folder / "inner").mkdir()
+    (folder / "model.mlpackage").rename(folder / "inner/model.mlpackage")
+    (folder / "inner/model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:9999])
+    said = convert("compare", folder, folder, "--case", "shortest", "--json")
+    statuses = {check["artifact"]: check["status"] for check in json.loads(said.stdout)["checks"]}
+    assert statuses == {"inner/model.onnx": "failed", "inner/model.mlpackage": "passed"}
+
+
+@pytest.mark.usefixtures("here")
 def test_a_package_of_another_converter_stands_against_a_graph(convert: Convert, tmp_path: Path, ours: Path) -> None:
     """In float16, which sets the tolerances, with other names, another order and rank, and bounds of its own."""
     from recipes.base.quiet import quiet
