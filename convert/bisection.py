@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from convert import models
 from convert.comparison import left_out, refuse_missing, refuse_unknown, tolerances_for
 from convert.request import limits_given
 from convert.targets import of_artifact
+from recipes.base import plain_json
 from recipes.base.errors import UserError
 from recipes.base.tensor import Tolerance
 from validators.compare import Sampled, compare
@@ -78,8 +78,8 @@ class Bisection:
         return (f"nothing stands against {self.unpaired}: {what}",) if self.unpaired else ()
 
     def as_json(self) -> dict[str, Any]:
-        """As `plain`."""
-        return {"exit_code": self.exit_code, "says": WORDS[self.verdict], **plain(asdict(self))}
+        """As `plain_json.finite`."""
+        return {"exit_code": self.exit_code, "says": WORDS[self.verdict], **plain_json.finite(asdict(self))}
 
 
 def bisect(
@@ -222,12 +222,3 @@ def _pairs(matched: Match) -> dict[str, str]:
         alone = ", ".join(matched.missing)
         raise UserError(f"nothing of B is known to be one of A's outputs {alone}: give --map A_NAME=B_NAME")
     return {theirs: ours for ours, theirs in matched.names.items()}
-
-
-def plain(value: Any) -> Any:
-    """Ready for `json.dumps`: what is no number becomes null."""
-    if isinstance(value, dict):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(one) for one in value]
-    return None if isinstance(value, float) and not isfinite(value) else value

@@ -12,10 +12,10 @@ from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from convert.bisection import plain
 from convert.broken import Break
 from convert.stages import REFERENCE, Stage, Stages
 from convert.suggestion import Suggestion
+from recipes.base import plain_json
 from recipes.base.shown import shown
 from validators import page
 from validators.compare import rounded_up
@@ -210,7 +210,7 @@ def as_json(found: Stages, wrong: Sequence[Break], suggested: Sequence[Suggestio
         "stages": [_stage(stage) for stage in found.stages],
         "broken": [_break(one) for one in wrong],
     }
-    return {key: plain(value) for key, value in told.items()}
+    return {key: plain_json.finite(value) for key, value in told.items()}
 
 
 def _stage(stage: Stage) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""JSON read as plain data, and held to what JSON is: no NaN, no half of a surrogate pair, no nesting without end."""
+"""JSON as plain data, held to what JSON is: no NaN, no half of a surrogate pair, no nesting without end."""
 
 import json
 from math import isfinite
-from typing import NoReturn
+from typing import Any, NoReturn
 
 # Twice what the deepest of the project's own files needs.
 _MOST_LEVELS = 24
@@ -16,6 +16,15 @@ def read(text: str | bytes) -> object:
         raise ValueError(f"it is nested over {_MOST_LEVELS} levels deep") from None
     _check(data)
     return data
+
+
+def finite(value: Any) -> Any:
+    """Ready for `json.dumps`: what is no finite number becomes null."""
+    if isinstance(value, dict):
+        return {str(key): finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def _constant(name: str) -> NoReturn:
