@@ -21,6 +21,8 @@ from validators.traces import brief
 _MOST_ROWS = 12
 # Of an op in its block, behind the arrow of the one that is meant.
 _INDENT = 3
+# B always has the op that goes wrong, and A not always one that should give the same.
+_NOBODY = "no op of A stands for it"
 
 
 def text(found: Bisection, verbose: bool = False) -> RenderableType:
@@ -80,7 +82,8 @@ def _outputs_table(found: Bisection) -> Table:
     table = _table("outputs", "output", "held to", "error / greatest", "tolerance used", "status")
     for one in found.divergence.outputs:
         status = "agrees" if one.agrees else "differs"
-        table.add_row(shown(one.b), shown(one.a), _share(one.error), _used(one.used), status)
+        error = "greatest is 0" if one.of_zeros else _share(one.error)
+        table.add_row(shown(one.b), shown(one.a), error, _used(one.used), status)
     for name in found.extra:
         table.add_row(shown(name), "nothing", "-", "-", "no partner")
     for name in found.missing:
@@ -97,6 +100,8 @@ class _Around:
 
     def __rich__(self) -> Group:
         lines: list[RenderableType] = [Text(shown(self.title))]
+        if not self.seen:
+            lines.append(Text(f"{'':{_INDENT}}{_NOBODY}"))
         for one in self.seen:
             lines.append(Text(f"{'->' if one.place == 'here' else '':{_INDENT}}{_called(one)}"))
             rows = Table.grid(padding=(0, 1))
@@ -109,6 +114,8 @@ class _Around:
 
     def as_markdown(self) -> str:
         lines = [f"**{escaped(self.title)}**", ""]
+        if not self.seen:
+            lines.append(escaped(_NOBODY))
         for one in self.seen:
             lines.append(f"- **{escaped(_called(one))}**" if one.place == "here" else f"- {escaped(_called(one))}")
             lines += [f"  - {escaped(f'{label} {line}')}" for label, line in _lines(one)]

@@ -8,6 +8,7 @@ output that is wrong, and whose inputs are right.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import isinf
 
 import numpy as np
 
@@ -64,6 +65,7 @@ class OutputPair:
     """An output of B, the one of A that it is held to, and how far off it is, as a share of the greatest magnitude.
 
     `used` is the share of its tolerance that it needs, at most 1 where it agrees; None where the axes are others.
+    Where it differs and the greatest magnitude is 0, the error is infinite, and `used` alone tells.
     """
 
     b: str
@@ -71,6 +73,11 @@ class OutputPair:
     error: float
     agrees: bool
     used: float | None = None
+
+    @property
+    def of_zeros(self) -> bool:
+        """Whether no error is a share of the greatest magnitude, since that is 0."""
+        return isinf(self.error) and self.used is not None
 
 
 @dataclass(frozen=True)
@@ -175,19 +182,20 @@ def _judged(sides: "Sides", outputs: Mapping[str, str], used: Used | None) -> li
         if ours not in held_a or theirs not in held_b:
             continue
         e, a = held_a[ours], held_b[theirs]
-        error = difference(e, a) if bare(e) == bare(a) else np.inf
-        if error == np.inf and bare(e) != bare(a) and e.size == a.size and e.size:
+        if bare(e) != bare(a):
             # Another tool, another layout: the same numbers in other axes are the same answer.
             partner = pair(Value(ours, 0, e), Value(theirs, 0, a))
             error = partner.error if partner else np.inf
-        elif used is not None and np.isfinite(error):
+        else:
+            error = difference(e, a)
             laid = a.reshape(e.shape)
             # What is no number in both alike is no difference.
             both = same_nonfinite(e, laid)
-            numbers = np.where(both, e.dtype.type(0), e), np.where(both, a.dtype.type(0), laid)
-            share = used(ours, *numbers) if error else 0.0
-            pairs.append(OutputPair(theirs, ours, error, share <= 1, share))
-            continue
+            if used is not None and e.size and (both | (np.isfinite(e) & np.isfinite(laid))).all():
+                numbers = np.where(both, e.dtype.type(0), e), np.where(both, a.dtype.type(0), laid)
+                share = used(ours, *numbers) if error else 0.0
+                pairs.append(OutputPair(theirs, ours, error, share <= 1, share))
+                continue
         pairs.append(OutputPair(theirs, ours, error, error <= sides.limit))
     if not pairs:
         raise ValueError("no output of one is held to any of the other")

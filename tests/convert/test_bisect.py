@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import onnx
 import pytest
 from markdown_it import MarkdownIt
 from onnx import TensorProto, helper, numpy_helper
+from rich.console import Console
 
+from convert import bisection, bisection_report
 from convert.suggestion import Suggestion
 from recipes.base.quiet import quiet
 from tests.reading import read
@@ -215,12 +219,36 @@ def test_an_output_without_a_partner_is_no_agreement(convert: Callable[..., Said
     shown = read(page.read_text("utf-8"))
     assert shown.of("verdict")[0].attributes["class"] == "verdict failed"
     assert "nothing stands against A's 'two': --map A_NAME=B_NAME says what does" in shown.text
-    assert "every output" not in shown.text
+    assert "each output agrees with the one that it is held to" in shown.text
     found = json.loads(convert("bisect", pair, fewer, "--json").stdout)
     assert (found["exit_code"], found["verdict"], found["missing"], found["extra"]) == (1, "unpaired", ["two"], [])
     said = convert("bisect", fewer, pair)
     assert said.exit_code == 1
     assert ["two", "nothing", "-", "-", "no", "partner"] in [line.split() for line in said.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(("factor", "code"), [(1e-9, 0), (0.5, 1)])
+def test_an_output_of_zeros_agrees_where_it_does_in_compare(
+    convert: Callable[..., Said], tmp_path: Path, pair: Path, factor: float, code: int
+) -> None:
+    names = {"one": "one", "two": "two"}
+    sides = _two(pair, names, one=0), _two(tmp_path / "b.onnx", names, one=factor)
+    assert convert("compare", *sides).exit_code == code
+    page = tmp_path / "page.html"
+    said = convert("bisect", *sides, "--html", page)
+    assert said.exit_code == code
+    assert "greatest is 0" in said.stdout
+    assert "greatest is 0" in read(page.read_text("utf-8")).text
+
+
+def test_where_nothing_of_a_stands_for_the_op_that_is_told(tmp_path: Path, pair: Path) -> None:
+    found = bisection.bisect(pair, _two(tmp_path / "b.onnx", {"one": "one", "two": "two"}, one=1.5))
+    alone = replace(found, divergence=replace(found.divergence, opposite=None, ours=()))
+    for one, told in ((found, False), (alone, True)):
+        shown = StringIO()
+        Console(file=shown, width=80).print(bisection_report.text(one))
+        assert ("   no op of A stands for it" in shown.getvalue().splitlines()) == told
+        assert ("no op of A stands for it" in bisection_report.as_markdown(one)) == told
 
 
 def test_a_divergence_is_named_beside_an_output_without_a_partner(

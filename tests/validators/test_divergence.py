@@ -211,6 +211,15 @@ def test_what_is_no_number_in_both_alike_is_no_difference() -> None:
     assert diverged(a, a, used=lambda name, e, a: float(np.abs(e - a).max()) / 1e-3).culprit is None
 
 
+@pytest.mark.parametrize(("got", "agrees"), [(0, True), (1e-9, True), (1e-3, False), (np.nan, False), (np.inf, False)])
+def test_an_output_of_zeros_is_held_to_its_tolerance(got: float, agrees: bool) -> None:
+    """Nothing is a share of a greatest magnitude of 0."""
+    a = _trace(_changed("y", lambda m, t: 0 * m))
+    b = _trace(_changed("y", lambda m, t: np.full_like(m, got)))
+    (one,) = diverged(a, b, used=lambda name, e, a: float(np.abs(e - a).max()) / 1e-4).outputs
+    assert (one.agrees, one.of_zeros) == (agrees, 0 < got < 1)
+
+
 def test_an_output_that_is_a_constant_is_held_to_the_others() -> None:
     a, b = (replace(_trace(outputs=("y", "k")), constants={"k": np.full(9, number, np.float32)}) for number in (1, 2))
     assert diverged(a, a).hints == ()
