@@ -96,7 +96,11 @@ BARS: tuple[Bar, ...] = (
         for name, subject in mel.subjects().items()
         if mel.streams(subject.variant)
     ),
-    *(Bar(f"{name} in tract", _TEN, 1, NAIVE, 2, 3, form=FOR_TRACT) for name in ("PANN", "mn04")),
+    *(
+        Bar(f"{name} in tract", _TEN, 1, NAIVE, 2, 3, form=form)
+        for name in ("PANN", "mn04")
+        for form in (LOWERED, FOR_TRACT)
+    ),
     *_ratios("PANN in the Core ML executor", [_TEN], _ONE, 1, 1.5, NOT_LOWERED),
     *(Bar("PANN", _TEN, 1, "float64", 1e-4, 1e-4, output) for output in ("clipwise", "framewise", "segment_clipwise")),
     Bar("PANN front end", _TEN, 1, "float64", 2e-3, 2e-3, "melspec"),

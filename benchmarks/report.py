@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from benchmarks.bars import Bar, Judged
 from benchmarks.results import Results
 from benchmarks.subject import NOT_LOWERED
-from benchmarks.tables import NAIVE, Table
+from benchmarks.tables import LOWERED, NAIVE, Table
 from benchmarks.timing import ALLOWED
 
 _HOW = f"""
@@ -79,7 +79,8 @@ def bar_rows(judged: Iterable[Judged]) -> Iterator[tuple[str, ...]]:
 
 def _what(bar: Bar) -> str:
     against = f"worst error of {bar.output}" if bar.output else f"against {bar.against}"
-    return f"{bar.subject}, {bar.clip}, {_threads(bar.threads)}, {against}"
+    form = "" if bar.form == LOWERED else f"{bar.form}, "
+    return f"{bar.subject}, {form}{bar.clip}, {_threads(bar.threads)}, {against}"
 
 
 def _figure(bar: Bar, value: float) -> str:

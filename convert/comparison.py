@@ -164,7 +164,7 @@ def _compared(
     for name, limit in limits_given("--rtol", rtol, names).items() if chosen else ():
         tolerances[name] = replace(tolerances[name], rtol=limit)
     matched = matches(ours, theirs, chosen, given)
-    sides = _Sides(ours, theirs, tolerances, {name: found.only(outputs) for name, found in matched.items()})
+    sides = _Sides(ours, theirs, tolerances, {name: found.only(outputs) for name, found in matched.items()}, outputs)
     blank = Check(answers.artifact, answers.runtime, precision, "", "", "names", "passed")
     checks = [replace(fault, precision=precision) for fault in answers.faults]
     checks += [check for name, e, g in chosen for check in _case(replace(blank, case=name), e, g, sides)]
@@ -200,7 +200,7 @@ def tolerances_for(
 
 @dataclass(frozen=True)
 class _Sides:
-    """What holds for all cases; `matched` says of each what stands against what.
+    """What holds for all cases; `matched` says of each what stands against what, of `chosen` outputs where some are.
 
     `held` is added to while they are compared.
     """
@@ -209,6 +209,7 @@ class _Sides:
     got: Dump
     tolerances: Mapping[str, Tolerance]
     matched: Mapping[str, Match]
+    chosen: Sequence[str] = ()
     held: list[Answer] = field(default_factory=list)
 
     @property
@@ -224,6 +225,9 @@ def _case(blank: Check, expected: Tensors | None, got: Tensors | None, sides: _S
         side = "EXPECTED" if expected is None else "GOT"
         return [replace(blank, status="failed", message=f"{side} has no case {blank.case!r}")]
     matched = sides.matched[blank.case]
+    if sides.chosen and not matched.names and not matched.missing:
+        told = f"EXPECTED has none of {', '.join(sides.chosen)} in this case, which --output asks for"
+        return [replace(blank, kind="values", status="not verified", message=told)]
     pairs, done = {}, {}
     for name, other in matched.names.items():
         pairs[name], done[name] = _paired(expected[name], got[other], sides.tolerances[name], sides.loose)

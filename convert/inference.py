@@ -95,7 +95,10 @@ def run(
     outputs: dict[str, tuple[str, list[int]]] = {}
     with _written(output) as keep:
         try:
-            runner = loaded(artifact, chosen, by_chunks=source.suffix == ".npz")
+            runner = chosen.open(artifact)
+            if source.suffix != ".npz" and (runner.stateful or len(runner.inputs) > 1):
+                # Its folder may say how sound is cut into chunks for it.
+                runner = loaded(artifact, chosen)
             if source.suffix == ".npz" and "labels" not in runner.metadata:
                 # Not made here: it runs, but nobody can say what its outputs mean.
                 answer = run_batch(runner, _arrays(source, runner))

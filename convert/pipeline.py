@@ -45,6 +45,7 @@ def make(request: Request, step: Step) -> Made:
     check_target(request.output)
     targets = request.targets()
     variant = request.variant()
+    _refuse_made_of(targets)
     if request.streaming is None:
         _refuse_of_chunks(request.options)
     else:
@@ -98,6 +99,18 @@ def _refuse_without_chunks(targets: Sequence[Target]) -> None:
         flags = " and ".join(f"--to {target.name}" for target in without)
         titles = ", ".join(target.title for target in TARGETS if target.streaming)
         raise UserError(f"--streaming: files that take chunks are made as {titles} alone; leave out {flags}")
+
+
+def _refuse_made_of(targets: Sequence[tuple[Target, Settings]]) -> None:
+    """What some option makes of a format, where others are made of that format's files."""
+    for maker, settings in targets:
+        flags = [option.flag for option in maker.options if option.apart and settings.get(option.name)]
+        others = [f"--to {target.name}" for target, _ in targets if maker.name in target.beside]
+        if flags and others:
+            raise UserError(
+                f"{' and '.join(flags)}: {' and '.join(others)} would be made of that file too, which is not the one "
+                "for all runtimes; make them in a folder of their own with -o"
+            )
 
 
 def _seconds(targets: Sequence[tuple[Target, Settings]]) -> float | None:

@@ -122,10 +122,11 @@ def settle(request: Request, variant: Variant, seconds: float | None, refuse: Ca
     state, origin = _weights(request, recipe, settled, own)
     count = recipe.classes(state) or settled.classes
     warnings = (*recipe.doubts(settled), *_doubts(request, settled, origin, count))
+    counted = settled.with_classes(count)
     # Before its classes are named: a file may say that it has any number of them.
-    network = faithful_model(settled.with_classes(count), state)
+    network = faithful_model(counted, state)
     classes = _classes(request, settled, count)
-    settled = request.giving(settled.with_classes(count))
+    settled = request.giving(counted)
     settled = replace(settled, outputs=with_tolerances(settled.outputs, request.atol))
     names = request.names(settled)
 

@@ -108,7 +108,7 @@ def check_in(worker: Worker, file: File, cases: Sequence[Case], *, run_code: boo
     if target.code and not all(check.status == "passed" for check in checks):
         refused = "it is a program, and not known to be made here: it is not run"
     elif target.code and not run_code:
-        refused = "it is a program; `convert check --run-code FOLDER` runs it, for folders that you trust"
+        refused = "it is a program; --run-code runs it, for folders that you trust: `convert check --run-code FOLDER`"
     for runtime in file.runtimes():
         unseen = Check(file.name, runtime.name, precision, "", "", "values", "not verified")
         if reason := refused or runtime.absent():

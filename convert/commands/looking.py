@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from convert.errors import one_clear_error
-from convert.manifest import artifacts_in
 from convert.options import RUNTIME, RUNTIMES, RuntimeChoice, Timeout
 from convert.reporting import JsonFlag, print_json
 from convert.targets import TARGETS
@@ -45,13 +44,15 @@ def inspect(
 
 def _refuse_others(package: Path) -> None:
     """What is no package by its name, before coremltools is imported; it says of other files that they are corrupt."""
+    from convert.manifest import artifacts_in
+
     if held := artifacts_in(package):
         packages = [path for path in held if path.suffix == _PACKAGE]
         what = f"name the package in it: {_listed(packages)}" if packages else "it holds no package; add --to coreml"
         raise UserError(f"{package}: is a folder of `convert recipe`; {what}")
     if not package.exists():
         raise UserError(f"{package}: there is no such file or folder")
-    if package.suffix not in (_PACKAGE, ".mlmodel"):
+    if package.suffix not in (_PACKAGE, ".mlmodel", ".mlmodelc"):
         others = (f"is of the format {target.title}" for target in TARGETS if target.is_of(package.name))
         raise UserError(
             f"{package}: {next(others, 'is no package')}; inspect shows Core ML packages, which end in {_PACKAGE}"
@@ -83,9 +84,11 @@ def run(
 ) -> None:
     """Run an artifact on a sound and print its top classes, or write all its outputs."""
     with one_clear_error(), time_limit(timeout):
+        from convert import inference
+        from convert.manifest import artifacts_in
+
         if held := artifacts_in(artifact):
             raise UserError(f"{artifact}: is a folder of `convert recipe`; name a file in it: {_listed(held)}")
-        from convert import inference
 
         def tell(window: inference.Window, row: inference.Row) -> None:
             if not as_json:

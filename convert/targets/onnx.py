@@ -98,7 +98,12 @@ def make(job: Job) -> Product:
             checks += against_whole(name, simplified, job.folder / f"{WHOLE}.onnx", branch)
     size = tensor.default if tensor.fixed else None
     artifact = Artifact(TARGET.name, tensor.name, "fp32", size, dict(job.settings))
-    return Product({name: artifact}, checks, notes=notes)
+    idle = (
+        [f"{name}: {FAST_IN.flag} finds nothing to change in this model"]
+        if job.settings[FAST_IN.name] and not notes
+        else []
+    )
+    return Product({name: artifact}, checks, notes=notes, warnings=tuple(idle))
 
 
 def _form(job: Job) -> tuple[Shipped, tuple[str, ...]]:
@@ -181,6 +186,7 @@ FAST_IN = Option(
     "Lay the file out for this runtime, where that is not the form that is fast in ONNX Runtime.",
     default=(),
     repeat=True,
+    apart=True,
 )
 
 TARGET = Target(

@@ -38,7 +38,8 @@ class Option:
     """An option of `convert recipe` that belongs to the targets that declare it; two may declare the same one.
 
     `kind` is a type, or the words to choose from. `least` and `most` bound a number. With `repeat`, the value is a
-    tuple of words. `streaming`: it is of files that are fed chunks alone.
+    tuple of words. `streaming`: it is of files that are fed chunks alone. `apart`: its files are not what other formats
+    are made of.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Option:
     most: int | None = None
     repeat: bool = False
     streaming: bool = False
+    apart: bool = False
 
     @property
     def flag(self) -> str:

@@ -383,6 +383,18 @@ def test_what_the_reference_says_of_an_output_is_used(convert: Convert, tmp_path
     assert ("logits", "axes", "axis 1 is 7, not 8") in failed
 
 
+def test_a_case_without_the_output_that_is_chosen_is_not_verified(convert: Convert, tmp_path: Path) -> None:
+    for side in ("expected", "got"):
+        (tmp_path / side).mkdir()
+        _npz(tmp_path / side / "both.npz", ARRAYS)
+        _npz(tmp_path / side / "one.npz", {"embedding": ARRAYS["embedding"]})
+    said = convert("compare", tmp_path / "expected", tmp_path / "got", "--output", "features", "--json")
+    left = [check for check in json.loads(said.stdout)["checks"] if check["status"] == "not verified"]
+    assert [(check["case"], check["message"]) for check in left] == [
+        ("one", "EXPECTED has none of features in this case, which --output asks for")
+    ]
+
+
 def test_tolerances(convert: Convert, tmp_path: Path, expected: Path) -> None:
     near = {name: array + np.float32(0.004) for name, array in ARRAYS.items()}
     got = _npz(tmp_path / "got.npz", near)

@@ -285,6 +285,20 @@ def test_files_of_chunks_are_run_on_whole_sounds(made: tuple[Path, Any], convert
         np.testing.assert_allclose(chunked, whole, atol=1e-3)
 
 
+def test_a_whole_file_runs_whatever_its_folder_says(made: tuple[Path, Any], convert: Convert, tmp_path: Path) -> None:
+    """A manifest of another version is nobody's business there."""
+    folder, _ = made
+    (tmp_path / "model.onnx").write_bytes((folder / "model.onnx").read_bytes())
+    (tmp_path / "manifest.json").write_text('{"schema": "soundport.manifest/2"}')
+    assert convert("run", tmp_path / "model.onnx", folder / "reference" / "rich.wav").exit_code == 0
+
+
+def test_a_form_for_one_runtime_is_not_what_other_formats_are_made_of(convert: Convert, tmp_path: Path) -> None:
+    said = convert("recipe", "mel", "--to", "c", "--to", "web", "--fast-in", "tract", "-o", tmp_path / "made")
+    assert said.is_one_clear_error("--fast-in: --to c and --to web would be made of that file too")
+    assert not (tmp_path / "made").exists()
+
+
 def test_of_a_file_of_chunks_away_from_its_folder_that_is_said(
     made: tuple[Path, Any], convert: Convert, tmp_path: Path
 ) -> None:
