@@ -134,7 +134,9 @@ def _beside(target: Path) -> Iterator[Path]:
     try:
         # Before it is locked another run may take it for abandoned.
         while lock is None:
-            place = _hidden(target)
+            # One that is there and has no name here yet would be left behind.
+            with signals.held():
+                place = _hidden(target)
             lock = _locked(place)
         assert place is not None
         yield place

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -425,3 +426,19 @@ def test_a_folder_that_cannot_be_written_to_is_told_before_anything_is_computed(
             check_file(tmp_path / name)
     # What is written into needs no new file beside it.
     check_file(Path("/dev/null"))
+
+
+def test_a_signal_while_the_hidden_folder_is_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tempfile.mkdtemp
+
+    def interrupted(**words: Any) -> str:
+        folder = made(**words)
+        signal.raise_signal(signal.SIGINT)
+        return folder
+
+    monkeypatch.setattr("tempfile.mkdtemp", interrupted)
+    with signals.raised(), pytest.raises(KeyboardInterrupt), written_whole(tmp_path / "made"):
+        pass
+    assert list(tmp_path.iterdir()) == []

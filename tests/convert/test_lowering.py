@@ -177,11 +177,6 @@ def test_no_lowering_ships_the_authors_graph(
     assert convert("check", tmp_path / "made").exit_code == 0
 
 
-def test_verbose_says_what_was_done_where(convert: Convert, quick: list[str], tmp_path: Path) -> None:
-    said = convert(*quick, "-v", "-o", tmp_path / "made")
-    assert "lowering, fed waveform: fold-norms: features.0.2 into features.0.0" in said.stderr.splitlines()
-
-
 def test_a_wrong_rewrite_fails_the_command(
     convert: Convert, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

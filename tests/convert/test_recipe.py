@@ -195,6 +195,7 @@ def test_two_runs_give_the_same_bytes(made_pann: Any, tmp_path: Path) -> None:
     assert [name for name in before | after if before.get(name) != after.get(name)] == []
     # Progress and notes are on stderr, results on stdout, the folder's name as its last line.
     assert re.search(r"^export: \d+\.\d s$", done.stderr, re.MULTILINE)
+    assert "lowering, fed waveform: fold-norms: features.0.2 into features.0.0" in done.stderr.splitlines()
     assert "model.onnx, tract, fp32" in done.stdout
     assert done.stdout.splitlines()[-1] == str(tmp_path / "elsewhere")
 

@@ -224,6 +224,7 @@ def test_a_package_that_was_changed_is_told_from_what_makes_it(folder: Path) -> 
     assert broken.agree == ("faithful", "lowered")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_wrong_conversion_to_core_ml_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import exporters.coreml.convert

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from validators.divergence import LIMITS, amplifiers, diverged, grown
-from validators.partners import Value, pair, partners, values
+from validators.partners import Value, difference, pair, partners, values
 from validators.traces import Op, Trace
 
 RANDOM = np.random.RandomState(4)
@@ -294,3 +294,8 @@ def test_the_limits_tell_rounding_to_float16_from_a_fault() -> None:
     rounded = replace(_trace(), values={n: v.astype(np.float16) for n, v in _trace().values.items()})
     assert diverged(_trace(), rounded).culprit is not None
     assert diverged(_trace(), rounded, limit=LIMITS["float16"]).culprit is None
+
+
+def test_numbers_that_are_further_apart_than_float64_goes_differ_without_end() -> None:
+    far = np.array([1e308, 1.0])
+    assert difference(far, -far) == np.inf
