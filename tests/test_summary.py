@@ -25,7 +25,10 @@ def test_of_nothing(): ...
 """
 
 
-@pytest.mark.parametrize("words", [(), ("-n", "2")], ids=["one process", "two"])
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param((), id="one process"), pytest.param(("-n", "2"), id="two", marks=pytest.mark.slow)],
+)
 def test_a_run_says_in_one_line_what_was_skipped_and_why(tmp_path: Path, words: tuple[str, ...]) -> None:
     copyfile(Path(__file__).with_name("conftest.py"), tmp_path / "conftest.py")
     (tmp_path / "test_few.py").write_text(TESTS)

@@ -18,7 +18,7 @@ from recipes.base.sound import rich
 
 # Of PyTorch's older exporter, which writes opset 17.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:stft with return_complex=False is deprecated")
-@pytest.mark.parametrize("front_end", ["stft", "convolution"])
+@pytest.mark.parametrize("front_end", [pytest.param("stft", marks=pytest.mark.slow), "convolution"])
 def test_it_answers_as_the_faithful_model_at_any_length_and_batch(tmp_path: Path, front_end: str) -> None:
     variant = find("mn01_as")
     file = tmp_path / "naive.onnx"

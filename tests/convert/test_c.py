@@ -57,7 +57,10 @@ def test_the_folder_works_like_every_artifact(made: Path, convert: Convert, soun
     assert done.exit_code == 3
     (unseen,) = [check for check in json.loads(done.stdout)["checks"] if check["status"] == "not verified"]
     assert unseen["artifact"] == "c"
-    assert unseen["message"] == "it is a program; `convert check --run-code FOLDER` runs it, for folders that you trust"
+    assert (
+        unseen["message"]
+        == "it is a program; --run-code runs it, for folders that you trust: `convert check --run-code FOLDER`"
+    )
 
     # A stranger's file among the kernels, whose checksum agrees, would be compiled with them.
     extra = made / "c" / "kernels" / "zz.c"

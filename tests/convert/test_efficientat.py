@@ -138,6 +138,7 @@ def fine_tuned(stand_in: Callable[[str], Path], tmp_path_factory: pytest.TempPat
     return path
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_classes(convert: Callable[..., Any], fine_tuned: Path, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("knock\nring, ring\nsilence\n")
     borrowed = copyfile(fine_tuned, tmp_path / "mn05_as_mAP_443.pt")

@@ -192,7 +192,7 @@ def test_a_disk_that_is_full_in_earnest(synthetic_checkpoint: Path, tmp_path: Pa
     [
         "exporters.onnx.simplify.simplify",
         "convert.pipeline.check_in",
-        "convert.papers.write",
+        pytest.param("convert.papers.write", marks=pytest.mark.slow),
         "validators.reference.write",
     ],
 )

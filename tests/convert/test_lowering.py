@@ -177,6 +177,7 @@ def test_no_lowering_ships_the_authors_graph(
     assert convert("check", tmp_path / "made").exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_wrong_rewrite_fails_the_command(
     convert: Convert, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

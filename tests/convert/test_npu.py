@@ -234,6 +234,7 @@ def test_the_command_refuses_before_it_reads_weights(convert: Convert, tmp_path:
     assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.slow
 def test_from_end_to_end(
     convert: Convert, quick: list[str], exported_pann: Path, sounds: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:

@@ -134,6 +134,7 @@ def test_a_third_format_is_one_module(with_a_third: Convert, quick: list[str], t
     assert "knows no answer" in with_a_third("run", made / "model.answers.npz", tmp_path / "sound.npz").stderr
 
 
+@pytest.mark.slow
 def test_a_third_formats_wrong_values_are_found(with_a_third: Convert, quick: list[str], tmp_path: Path) -> None:
     said = with_a_third(*quick, "--to", "answers", "--off-by", "0.5", "-o", tmp_path / "made")
     assert said.exit_code == 1

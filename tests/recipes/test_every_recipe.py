@@ -19,14 +19,14 @@ HERE = Path(__file__).parent
 
 
 def _takes_long(variant: Variant) -> bool:
-    """Whether its weights take tens of seconds to make: the wide ones, and EAT-M of more than two seconds of sound."""
+    """Whether its weights take seconds to make: the wide ones, and EAT of more than two seconds of sound."""
     if isinstance(variant, eat.Variant):
-        return variant.sizes.nf > 16 and variant.sizes.seq_len > 2 * variant.sample_rate
+        return variant.sizes.seq_len > 2 * variant.sample_rate
     return getattr(variant, "width", 0) >= 2
 
 
 def _of_each() -> list[object]:
-    """All variants; those whose weights take tens of seconds to make are left to `make test-all`."""
+    """All variants; those whose weights take seconds to make are left to `make test-all`."""
     return [
         pytest.param(variant, id=variant.name, marks=[pytest.mark.slow] if _takes_long(variant) else [])
         for variant in config.variants()
