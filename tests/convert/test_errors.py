@@ -191,7 +191,7 @@ def test_a_disk_that_is_full_in_earnest(synthetic_checkpoint: Path, tmp_path: Pa
     "place",
     [
         "exporters.onnx.simplify.simplify",
-        "convert.pipeline.check_in",
+        pytest.param("convert.pipeline.check_in", marks=pytest.mark.slow),
         pytest.param("convert.papers.write", marks=pytest.mark.slow),
         "validators.reference.write",
     ],

@@ -134,6 +134,7 @@ def test_a_sound_is_run_without_classes(made: tuple[Path, Any], convert: Convert
     assert list(numpy_file.arrays(tmp_path / "out.npz", (tmp_path / "out.npz").read_bytes())) == ["melspec"]
 
 
+@pytest.mark.slow
 def test_numbers_in_a_file_are_those_of_words_and_empty_bands_are_warned_of(convert: Convert, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("n_fft: 256\nhop_length: 64\nn_mels: 21\nsample_rate: 8000\n", encoding="utf-8")

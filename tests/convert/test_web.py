@@ -8,6 +8,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from convert import manifest as manifests
 from convert.folder import listing
 from convert.manifest import Artifact
@@ -20,6 +22,7 @@ from validators.runners.onnxruntime import open_file
 Convert = Callable[..., Any]
 
 
+@pytest.mark.slow
 def test_a_page_is_a_whole_folder_and_without_a_browser_not_verified(
     convert: Convert, quick: list[str], npm_package: Path, here: Callable[..., None], tmp_path: Path
 ) -> None:
