@@ -86,14 +86,10 @@ def proved(branch: Branch, form: Form) -> Proof:
     Where that fails, a warning names the rewrite.
     """
     double = deepcopy(branch.model).double()
-    cases = list(_named(branch, branch.cases))
-    checks = check_float32(
-        _answers(form.module, branch), [*cases, *_named(branch, branch.sweep)], branch.variant.outputs
-    )
+    cases = [*_named(branch, branch.cases), *_named(branch, branch.sweep)]
+    checks = check_float32(_answers(form.module, branch), cases, branch.variant.outputs)
     rewrites = list(dict.fromkeys(step.rewrite for step in form.applied))
-    # The usual length is among the cases.
-    short = [case for case in branch.sweep if _length(case) != branch.variant.input.default]
-    doubled = in_float64(_answers(shipped(double, branch.variant), branch), [*cases, *_named(branch, short)])
+    doubled = in_float64(_answers(shipped(double, branch.variant), branch), _cases_in_float64(branch))
     checks += _in_float64(branch, double, rewrites, doubled)
     exact = [name for name in rewrites if name not in UNROUNDED]
     if exact != rewrites:
@@ -105,10 +101,15 @@ def proved(branch: Branch, form: Form) -> Proof:
 
 def held(branch: Branch, own: Shipped, plain: Shipped, note: str) -> list[Check]:
     """A form for one runtime alone held to the plain one in float64, on every case and the sweep but its longest."""
-    short = [case for case in branch.sweep if _length(case) != branch.variant.input.default]
-    cases = [*_named(branch, branch.cases), *_named(branch, short)]
     before, after = (_answers(deepcopy(module).double(), branch) for module in (plain, own))
-    return check_float64(after, in_float64(before, cases), branch.variant.outputs, rounded=False, note=note)
+    doubled = in_float64(before, _cases_in_float64(branch))
+    return check_float64(after, doubled, branch.variant.outputs, rounded=False, note=note)
+
+
+def _cases_in_float64(branch: Branch) -> list[Case]:
+    """All but the sweep's longest: the usual length is among the cases."""
+    short = [case for case in branch.sweep if _length(case) != branch.variant.input.default]
+    return [*_named(branch, branch.cases), *_named(branch, short)]
 
 
 def _length(case: Case) -> int:

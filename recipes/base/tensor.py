@@ -11,7 +11,6 @@ from recipes.base.fields import STRICT, Axes, Name, NotNegative
 Precision = Literal["fp32", "mixed", "fp16"]
 Kind = Literal["probability", "logit", "multiclass_logit", "embedding", "feature"]
 
-
 # What `convert run` can rank.
 SCORES = ("probability", "logit", "multiclass_logit")
 
