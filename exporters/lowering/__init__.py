@@ -8,8 +8,8 @@ spelling. Then each rewrite looks for layers that meet its conditions, on weight
 puts fewer or faster ones in their place; each is a module of its own, with its algebra. New weights are computed in
 float64 and rounded once. The faithful model is never changed.
 
-What is for one runtime alone is not in the list: a format asks for it (`fixed`, `strides`, `orders`). What a family
-alone knows has no place here.
+What is for one runtime alone is not in the list: a format asks for it (`fixed`, `strides`, `orders`, `rows`). What a
+family alone knows has no place here.
 """
 
 from collections.abc import Callable, Iterator, Mapping

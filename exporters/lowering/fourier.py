@@ -81,6 +81,20 @@ class Factors:
         return first + 2 * len(self.sums) * 2 * self.rows * self.columns
 
 
+class Rows(nn.Module):
+    """(batch, 1, samples) -> (batch, rows, 1, samples / rows), whose row r has the samples P m + r, of any length."""
+
+    def __init__(self, rows: int, taps: int, like: Tensor) -> None:
+        super().__init__()
+        self.missing = -taps % rows
+        self.kernels = same_kind(torch.eye(rows)[:, None, None], like)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.missing:
+            x = F.pad(x, (0, self.missing))
+        return F.conv2d(x[:, :, None], self.kernels, stride=(1, len(self.kernels)))
+
+
 class FactorisedBands(nn.Module):
     """(batch, 1, samples) -> (batch, bands, frames), as `Bands` has it, for a windowed DFT.
 
@@ -90,7 +104,7 @@ class FactorisedBands(nn.Module):
     def __init__(self, dft: WindowedDft, factors: Factors, bands: Bands) -> None:
         super().__init__()
         self.rows, self.hop, self.taps = factors.rows, bands.hop, len(dft.window)
-        self.layout = same_kind(torch.eye(self.rows)[:, None, None], bands.real)
+        self.layout: nn.Module = Rows(self.rows, self.taps, bands.real)
         self.columns = same_kind(_column_kernels(dft, factors), bands.real)
         self.sums = same_kind(_sums(factors), bands.real)
         self.bands = BandProduct(_reordered(bands.matrix, dft, factors), len(factors.sums), bands.matrix)
@@ -100,10 +114,7 @@ class FactorisedBands(nn.Module):
             self.added = same_kind(_added(bands, dft, factors), bands.real)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        if self.taps % self.rows:
-            x = F.pad(x, (0, -self.taps % self.rows))
-        x = F.conv2d(x[:, :, None], self.layout, stride=(1, self.rows))
-        columns = F.conv2d(x, self.columns, stride=(1, self.hop // self.rows), groups=self.rows)
+        columns = F.conv2d(self.layout(x), self.columns, stride=(1, self.hop // self.rows), groups=self.rows)
         # (batch, rows * parts, columns * frames): what lies side by side in memory stays so. All sizes but the frames'
         # are numbers, so that no graph computes any and compilers know what they get.
         spectrum = self.sums @ columns.reshape(columns.shape[0], 2 * self.rows, -1)

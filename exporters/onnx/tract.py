@@ -1,6 +1,7 @@
 """The lowered form as tract 0.23 is fast with: exact, and slower in ONNX Runtime, which is why it is asked for."""
 
 from exporters.lowering.orders import hold_orders
+from exporters.lowering.rows import reshape_rows
 from exporters.lowering.shipped import Shipped
 from exporters.lowering.strides import strides_behind
 
@@ -9,4 +10,6 @@ def for_tract(module: Shipped) -> tuple[Shipped, tuple[str, ...]]:
     """The module to export, and what was done to make it; the given one where nothing is to gain."""
     module, strided = strides_behind(module)
     module, turned = hold_orders(module)
-    return module, (*(f"stride behind {place}" for place in strided), *(f"order held at {place}" for place in turned))
+    module, reshaped = reshape_rows(module)
+    done = {"stride behind": strided, "order held at": turned, "rows by a reshape in": reshaped}
+    return module, tuple(f"{what} {place}" for what, places in done.items() for place in places)
