@@ -45,3 +45,9 @@ def test_a_subject_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit, match="2"):
         main(["panns"])
     assert "no subject panns; choose from front-end, pann" in capsys.readouterr().err
+
+
+def test_a_network_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        naive.main(["panns", "-o", str(tmp_path / "naive.onnx")])
+    assert "there is no recipe 'panns' (did you mean pann" in capsys.readouterr().err

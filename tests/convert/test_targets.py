@@ -128,8 +128,8 @@ def test_a_third_format_is_one_module(with_a_third: Convert, quick: list[str], t
     card = (made / "README.md").read_text(encoding="utf-8")
     assert "## `model.answers.npz` in NumPy\n\nIt knows clipwise, " in card
     assert "It knows these sounds alone." in card
-    assert with_a_third("check", made).exit_code == 0
-    assert "model.answers.npz" in with_a_third("check", made).stdout
+    said = with_a_third("check", made)
+    assert (said.exit_code, "model.answers.npz" in said.stdout) == (0, True)
     np.savez(tmp_path / "sound.npz", waveform=np.zeros((1, 9920), np.float32))
     assert "knows no answer" in with_a_third("run", made / "model.answers.npz", tmp_path / "sound.npz").stderr
 

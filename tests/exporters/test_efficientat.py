@@ -132,7 +132,8 @@ def test_the_graph_declares_its_axes(exported: Callable[[str, str], Exported], n
     assert declared == {tensor.name: tensor.axes for tensor in (made.variant.input, *made.variant.outputs)}
 
 
-@pytest.mark.parametrize("fed", ["waveform", pytest.param("melspec", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("fed", ["waveform", "melspec"])
 def test_the_core_ml_program_of_dymn_gives_the_authors_answers(
     exported: Callable[[str, str], Exported], truth: Callable, agreement: Callable, tmp_path: Path, fed: str
 ) -> None:
