@@ -20,6 +20,7 @@ from torch import nn
 
 from benchmarks.published import FRONT_ENDS, with_front_end
 from recipes.base.config import find
+from recipes.base.errors import UserError
 from recipes.base.quiet import quiet
 from recipes.base.recipe import faithful_model, load
 from recipes.base.spec import Variant
@@ -89,9 +90,13 @@ def main(words: list[str]) -> None:
     parser.add_argument("--checkpoint", type=Path, help="without it, synthetic weights")
     parser.add_argument("--coreml", type=Path, metavar="MLPACKAGE", help="write a package too")
     given = parser.parse_args(words)
-    variant = find(given.variant)
-    recipe = load(variant.family)
-    state = recipe.read_checkpoint(given.checkpoint, variant).state if given.checkpoint else recipe.synthesize(variant)
+    try:
+        variant = find(given.variant)
+        recipe = load(variant.family)
+        weights = recipe.read_checkpoint(given.checkpoint, variant).state if given.checkpoint else None
+    except UserError as error:
+        parser.error(str(error))
+    state = recipe.synthesize(variant) if weights is None else weights
     model = with_front_end(faithful_model(variant, state), variant.sample_rate, given.front_end)
     onnx.save(exported(model, variant), str(given.output))
     if given.coreml:
