@@ -19,10 +19,14 @@ _SHOWN = Clip(10)
 
 @dataclass
 class Results:
-    """`tables` hold all that was measured in turn; `rewrites` the graphs with one rewrite more each."""
+    """`tables` hold all that was measured in turn; `rewrites` the graphs with one rewrite more each.
+
+    `whole` is a run of every subject, in which no bar may be left unmeasured.
+    """
 
     machine: Machine
     settings: Settings
+    whole: bool = True
     tables: list[Table] = field(default_factory=list)
     rewrites: list[Table] = field(default_factory=list)
     files: list[File] = field(default_factory=list)
@@ -30,7 +34,7 @@ class Results:
     workers: list[Cost] = field(default_factory=list)
 
     def judged(self) -> list[Judged]:
-        return judge(self.tables)
+        return [one for one in judge(self.tables) if self.whole or one.measured is not None]
 
     def to_json(self) -> str:
         judged = [{**asdict(one.bar), "measured": one.measured, "verdict": one.verdict} for one in self.judged()]

@@ -78,6 +78,14 @@ def test_what_was_not_measured_has_no_heading(results: Results) -> None:
     assert not any(word in said for word in ("Files", "The command", "Each rewrite"))
 
 
+def test_of_a_run_of_some_the_bars_of_those_are_shown(results: Results) -> None:
+    assert any("not measured" in line for line in markdown(results).splitlines())
+    results.whole = False
+    lines = markdown(results).splitlines()
+    assert not any("not measured" in line for line in lines)
+    assert any(line.startswith("| PANN front end, 10 s, 1 thread, against naive |") for line in lines)
+
+
 def test_the_json_holds_every_round_and_every_bar(results: Results) -> None:
     read = json.loads(results.to_json())
     assert read["tables"][0]["rows"][LOWERED]["seconds"] == [0.010, 0.010, 0.011]
