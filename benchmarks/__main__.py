@@ -109,13 +109,13 @@ def main(words: list[str]) -> int:
     warnings.simplefilter("ignore")
     logging.getLogger("torch").setLevel(logging.ERROR)
 
-    whole = not (given.subject or given.quick)
-    results = Results(machine.describe(), Settings(rounds=given.rounds, quick=given.quick), whole)
+    settings = Settings(rounds=given.rounds, quick=given.quick)
+    results = Results(machine.describe(), settings, whole=not (given.subject or given.quick))
     known = subjects()
     for name in given.subject or MEASURES:
         MEASURES[name](results, known)
 
-    folder = given.output or (None if given.subject else _HERE)
+    folder = given.output or (_HERE if results.whole else None)
     if folder is None:
         sys.stdout.write(markdown(results))
     else:

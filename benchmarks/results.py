@@ -21,7 +21,7 @@ _SHOWN = Clip(10)
 class Results:
     """`tables` hold all that was measured in turn; `rewrites` the graphs with one rewrite more each.
 
-    `whole` is a run of every subject, in which no bar may be left unmeasured.
+    `whole` is a run of every subject on every clip, which has every bar; any other has those of its tables.
     """
 
     machine: Machine
@@ -34,7 +34,9 @@ class Results:
     workers: list[Cost] = field(default_factory=list)
 
     def judged(self) -> list[Judged]:
-        return [one for one in judge(self.tables) if self.whole or one.measured is not None]
+        taken = {(table.subject, table.clip, table.threads) for table in self.tables}
+        judged = judge(self.tables)
+        return [one for one in judged if self.whole or (one.bar.subject, one.bar.clip, one.bar.threads) in taken]
 
     def to_json(self) -> str:
         judged = [{**asdict(one.bar), "measured": one.measured, "verdict": one.verdict} for one in self.judged()]

@@ -2,7 +2,7 @@
 
 A phone's GPU takes no convolution of more than 16,384 places, and the Neural Engine no kernel wider than 15
 (https://github.com/apple/coremltools/issues/283, https://github.com/apple/coremltools/issues/324): the factorised DFT
-has both, since only its convolutions lay out any length. Where the number of samples is a number, they are laid out by
+has both, since convolutions lay out its samples. Where the number of samples is a number, they are laid out by
 a reshape: block b, phase h and row r of sample hop b + P h + r become channel (r, h) at place b. A frame is then a few
 blocks, its kernel that many places wide, and the sum over the rows a product at each place, of the frames' axis and
 the columns'.

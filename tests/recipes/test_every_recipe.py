@@ -19,9 +19,9 @@ HERE = Path(__file__).parent
 
 
 def _takes_long(variant: Variant) -> bool:
-    """Whether its weights take seconds to make: the wide ones, and EAT of more than two seconds of sound."""
+    """Whether its weights take seconds to make: the wide ones, and EAT of middle size or more than two seconds."""
     if isinstance(variant, eat.Variant):
-        return variant.sizes.seq_len > 2 * variant.sample_rate
+        return variant.name.startswith("eat_m") or variant.sizes.seq_len > 2 * variant.sample_rate
     return getattr(variant, "width", 0) >= 2
 
 
@@ -67,7 +67,7 @@ def test_synthetic_weights_are_the_same_for_any_number_of_threads(variant: Varia
     _made_with_other_threads(variant, state)
 
 
-@pytest.mark.parametrize("name", ["mobilenetv1", "dymn04_as"])
+@pytest.mark.parametrize("name", ["mobilenetv1", "dymn04_as", "eat_s_speechcommands"])
 def test_those_of_some_are_always_compared(name: str) -> None:
     variant = config.find(name)
     _made_with_other_threads(variant, recipe.load(variant.family).synthesize(variant))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,14 +80,6 @@ def convert(
             skip_model_load=True,
         )
     return Conversion(model, decisions)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _imports_out_of_garbage_collection() -> Iterator[None]:
-    """coremltools collects all garbage at each conversion; without torch's own objects that takes no time."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", name="convert")
