@@ -2,8 +2,8 @@
 
 A matrix of P columns that holds the samples one after the other is, turned, the P rows. It takes a length that P
 divides: what lies behind the last frame is cut off, and (frames - 1) hops and a frame's taps, filled up to P, are left.
-tract 0.23 computes a convolution with a stride place by place, and is faster so; ONNX Runtime's convolution lays the
-samples out for its next one, and is as fast or faster.
+tract 0.23 computes a convolution with a stride place by place, and is faster so; ONNX Runtime is as fast with the
+convolution, or faster.
 """
 
 from copy import deepcopy
