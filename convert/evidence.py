@@ -9,7 +9,7 @@ from convert import manifest as manifests
 from convert.bisection import Bisection
 from convert.bisection_report import told
 from convert.comparison import Found
-from convert.manifest import Manifest
+from convert.manifest import Manifest, rewrites_in_words
 from convert.models import made
 from convert.progress import Step
 from convert.targets import named
@@ -72,7 +72,7 @@ def gather(folder: Path, checks: Sequence[Check], step: Step) -> Evidence:
         synthetic=manifest.weights == "synthetic",
         facts=_facts(manifest),
         versions=manifest.versions,
-        rewrites=tuple(f"fed {done.input}: {done.rewrite}: {done.place}" for done in manifest.lowering),
+        rewrites=tuple(rewrites_in_words(manifest.lowering, manifest.artifacts)),
         artifacts=tuple(_artifacts(manifest)),
         files=tuple(Wrote(name, "file", entry.size, entry.sha256) for name, entry in sorted(manifest.files.items())),
         answers=tuple(found.answers),

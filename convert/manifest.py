@@ -1,6 +1,7 @@
 """manifest.json: what a made folder holds, what it was made from and with, and how it fared."""
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -33,12 +34,21 @@ class FileEntry:
 
 
 @dataclass(frozen=True, config=STRICT)
+class Rewritten:
+    """A rewrite of the model that is fed `input`, and the place in it where it was applied."""
+
+    input: str
+    rewrite: str
+    place: str
+
+
+@dataclass(frozen=True, config=STRICT)
 class Artifact:
     """How an artifact was made, and which of the manifest's inputs it is fed.
 
     `format` is the target's name, `settings` are all its options; one that asks for something more, or is of files that
     are fed chunks alone, is not asked for where a version that did not know it made the artifact. `size` fixes the
-    input's last axis, None where that is free.
+    input's last axis, None where that is free. `rewrites` were applied for it alone, behind those of the lowering.
     """
 
     format: str
@@ -46,6 +56,7 @@ class Artifact:
     precision: Precision
     size: Annotated[int, Field(gt=0)] | None
     settings: dict[str, int | float | str | tuple[str, ...] | None]
+    rewrites: tuple[Rewritten, ...] = ()
 
     def __post_init__(self) -> None:
         options = {target.name: target.options for target in targets.TARGETS}.get(self.format)
@@ -58,15 +69,6 @@ class Artifact:
         for option in options:
             if not option.admits(self.settings[option.name]):
                 raise ValueError(f"the setting {option.name} cannot be {self.settings[option.name]!r}")
-
-
-@dataclass(frozen=True, config=STRICT)
-class Rewritten:
-    """A rewrite of the model that is fed `input`, and the place in it where it was applied."""
-
-    input: str
-    rewrite: str
-    place: str
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -116,6 +118,12 @@ class Manifest:
             if tensor.name == name:
                 return tensor, tuple(output for output in self.outputs if output.name != name)
         raise UserError(f"{MANIFEST}: an artifact is fed {name!r}, which is no input; make the folder again")
+
+
+def rewrites_in_words(lowering: Iterable[Rewritten], artifacts: Mapping[str, Artifact]) -> list[str]:
+    """Each with its place: those that all artifacts have, then those of each alone."""
+    of = [("lowering", lowering), *((name, artifact.rewrites) for name, artifact in artifacts.items())]
+    return [f"{name}, fed {one.input}: {one.rewrite}: {one.place}" for name, applied in of for one in applied]
 
 
 def write(manifest: Manifest, folder: Path) -> None:

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from convert import papers
 from convert.folder import check_target, written_whole
 from convert.lowering import Proof, faithful_form, lowered_form, prover
-from convert.manifest import Artifact, Rewritten
+from convert.manifest import Artifact, Rewritten, rewrites_in_words
 from convert.progress import Step
 from convert.request import Request
 from convert.subject import branches, settle
@@ -83,7 +83,7 @@ def make(request: Request, step: Step) -> Made:
             with step("check"):
                 checks = checking()
             _add(made, target, job, product, checks)
-        made.notes += [f"lowering, fed {done.input}: {done.rewrite}: {done.place}" for done in made.lowering]
+        made.notes += rewrites_in_words(made.lowering, made.artifacts)
         with step("manifest"):
             papers.write(folder, subject, request.command(), versions, made.artifacts, made.lowering, made.checks)
     return made

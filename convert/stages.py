@@ -6,7 +6,7 @@ What lies before the files is made again, by the code of `convert recipe`; the f
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
@@ -31,8 +31,8 @@ from recipes.base.worker import Worker
 from validators import reference
 from validators.report import badness
 from validators.results import Check, Status
-from validators.runners.pytorch import answers
-from validators.runners.runner import Arrays, Port, Runner, RunnerError, shortened
+from validators.runners.pytorch import answers, open_model
+from validators.runners.runner import Arrays, Runner
 from validators.runners.runtime import Runtime
 from validators.traces import Trace
 from validators.traces.pytorch import trace_model
@@ -185,7 +185,13 @@ class _Made:
 
         def of_module(name: str, by: str, of: str | None, model: nn.Module) -> Stage:
             with self.step(name):
-                return stage(name, by, of, _runner(model, branch), partial(_traced, model, source=name))
+                return stage(
+                    name,
+                    by,
+                    of,
+                    open_model(model, variant.input, variant.outputs),
+                    partial(trace_model, model, source=name),
+                )
 
         before, form = f"faithful{more}", faithful_form(branch)
         lowering = request_of(self.folder, self.manifest, None).lowering
@@ -263,22 +269,3 @@ _QUIET = 1e-3
 
 def _silent(case: Case) -> bool:
     return all(np.ptp(value) < _QUIET for value in case.inputs.values())
-
-
-def _traced(model: nn.Module, inputs: Arrays, source: str) -> Trace:
-    try:
-        return trace_model(model, inputs, source)
-    except Exception as error:  # torch.export has many
-        raise RunnerError(f"PyTorch cannot export the {source} model: {shortened(error)}") from error
-
-
-def _runner(model: nn.Module, branch: Branch) -> Runner:
-    """One that answers as the branch's model does."""
-    tensor, names = branch.variant.input, [output.name for output in branch.variant.outputs]
-
-    def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
-        outputs = answers(model, inputs)
-        return {name: outputs[name] for name in names}
-
-    ports = tuple(Port(output.name, output.axes, "float32") for output in branch.variant.outputs)
-    return Runner("pytorch", (Port(tensor.name, tensor.axes, "float32"),), ports, {}, run)

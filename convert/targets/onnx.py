@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from convert.manifest import Artifact
     from convert.subject import Branch
+    from exporters.lowering import Applied
     from exporters.lowering.shipped import Shipped
     from recipes.base.tensor import Input, Output
     from validators.results import Check
@@ -74,7 +75,7 @@ def make(job: Job) -> Product:
     import onnx
 
     from convert.lowering import held
-    from convert.manifest import Artifact
+    from convert.manifest import Artifact, Rewritten
     from convert.subject import WHOLE
     from exporters.onnx.export import export
     from exporters.onnx.metadata import describe
@@ -83,7 +84,7 @@ def make(job: Job) -> Product:
     branch = job.branch
     name = f"{branch.stem}.onnx"
     with job.step("export"):
-        module, notes = _form(job)
+        module, done = _form(job)
         exported = export(module, branch.variant, _opset(job))
     with job.step("simplify"):
         simplified = simplify(exported)
@@ -92,21 +93,22 @@ def make(job: Job) -> Product:
     tensor = branch.variant.input
     with job.step("check"):
         checks = against_exported(name, exported, simplified, branch)
-        if notes:
+        if done:
             checks += tuple(held(branch, module, job.lowered, "for tract"))
         if tensor.stream:
             checks += against_whole(name, simplified, job.folder / f"{WHOLE}.onnx", branch)
     size = tensor.default if tensor.fixed else None
-    artifact = Artifact(TARGET.name, tensor.name, "fp32", size, dict(job.settings))
+    rewrites = tuple(Rewritten(tensor.name, each.rewrite, each.place) for each in done)
+    artifact = Artifact(TARGET.name, tensor.name, "fp32", size, dict(job.settings), rewrites)
     idle = (
         [f"{name}: {FAST_IN.flag} finds nothing to change in this model"]
-        if job.settings[FAST_IN.name] and not notes
+        if job.settings[FAST_IN.name] and not done
         else []
     )
-    return Product({name: artifact}, checks, notes=notes, warnings=tuple(idle))
+    return Product({name: artifact}, checks, warnings=tuple(idle))
 
 
-def _form(job: Job) -> tuple[Shipped, tuple[str, ...]]:
+def _form(job: Job) -> tuple[Shipped, tuple[Applied, ...]]:
     """The module to export, and what was done to it for one runtime alone."""
     from exporters.onnx.tract import for_tract
 
@@ -114,8 +116,7 @@ def _form(job: Job) -> tuple[Shipped, tuple[str, ...]]:
     assert isinstance(chosen, tuple)
     if "tract" not in chosen:
         return job.lowered, ()
-    module, done = for_tract(job.lowered)
-    return module, tuple(f"for tract, {each}" for each in done)
+    return for_tract(job.lowered)
 
 
 def _opset(job: Job) -> int:
@@ -125,21 +126,29 @@ def _opset(job: Job) -> int:
 
 
 def interim(job: Job) -> Iterator[Interim]:
-    """The graph as it was exported, and what simplifying made of it."""
+    """The form for one runtime, where it has its own; the graph as it was exported; what simplifying made of it."""
     from functools import partial
 
     from exporters.onnx.export import export
     from exporters.onnx.simplify import simplify
-    from validators.runners.onnxruntime import open_model
-    from validators.traces.onnx import trace_model
+    from validators.runners import onnxruntime, pytorch
+    from validators.traces import onnx as graphs
+    from validators.traces import pytorch as modules
 
+    variant = job.branch.variant
+    module, done = _form(job)
+    if done:
+        name, own = "for tract", module.model
+        runner = pytorch.open_model(own, variant.input, variant.outputs)
+        yield Interim(name, "the form for tract", runner, partial(modules.trace_model, own, source=name))
     with job.step("export"):
-        model = export(_form(job)[0], job.branch.variant, _opset(job))
+        model = export(module, variant, _opset(job))
     for name, by in (("exported", "the export"), ("simplified", "the simplifier")):
         if name == "simplified":
             with job.step("simplify"):
                 model = simplify(model)
-        yield Interim(name, by, open_model(model.SerializeToString()), partial(trace_model, model, source=name))
+        runner = onnxruntime.open_model(model.SerializeToString())
+        yield Interim(name, by, runner, partial(graphs.trace_model, model, source=name))
 
 
 def against_exported(

@@ -1,4 +1,4 @@
-"""The faithful PyTorch model, which all else is held to."""
+"""A PyTorch model: the faithful one, which all else is held to, and the forms that are made of it."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from validators.runners.runner import Arrays
+from recipes.base.tensor import Input, Output
+from validators.runners.runner import Arrays, Port, Runner
 
 
 def answers(model: nn.Module, inputs: Mapping[str, np.ndarray]) -> Arrays:
@@ -14,3 +15,14 @@ def answers(model: nn.Module, inputs: Mapping[str, np.ndarray]) -> Arrays:
     (waveform,) = inputs.values()
     with torch.inference_mode():
         return {name: value.numpy() for name, value in model(torch.from_numpy(waveform)).items()}
+
+
+def open_model(model: nn.Module, tensor: Input, outputs: tuple[Output, ...]) -> Runner:
+    """The model as a runtime that is fed `tensor` and gives these outputs of the model's, in this order."""
+
+    def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
+        found = answers(model, inputs)
+        return {output.name: found[output.name] for output in outputs}
+
+    ports = tuple(Port(output.name, output.axes, "float32") for output in outputs)
+    return Runner("pytorch", (Port(tensor.name, tensor.axes, "float32"),), ports, {}, run)

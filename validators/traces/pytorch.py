@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Interpreter, Node
 
+from validators.runners.runner import RunnerError, shortened
 from validators.traces.parameters import Parameter
 from validators.traces.trace import Op, Trace, unreached
 
@@ -22,11 +23,14 @@ _SIMPLE = (bool, int, float, str, type(None), torch.dtype)
 def trace_model(model: nn.Module, inputs: Mapping[str, np.ndarray], source: str) -> Trace:
     """Run a model that takes these inputs in this order, and gives a tensor, several, or a mapping of them.
 
-    Raises what torch.export raises of a model that cannot be exported.
+    Raises RunnerError for a model that cannot be exported.
     """
     fed = tuple(torch.from_numpy(np.ascontiguousarray(value)) for value in inputs.values())
-    with torch.inference_mode(False), torch.no_grad():
-        program = torch.export.export(model.eval(), fed)
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            program = torch.export.export(model.eval(), fed)
+    except Exception as error:  # torch.export has many
+        raise RunnerError(f"PyTorch cannot export the {source} model: {shortened(error)}") from error
     return trace_program(program, inputs, source)
 
 
