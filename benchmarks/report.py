@@ -251,7 +251,8 @@ def _workers(results: Results) -> Iterator[str]:
         return
     yield "## Workers"
     yield ""
-    yield "What runs a file, and what reads a checkpoint or a sound, is a process of its own, one for each file:"
+    yield "What runs a file, and what reads a checkpoint or a sound, is a process of its own, one for each file. A"
+    yield "check compares one case while the worker is at the next; in the command itself one comes after the other:"
     yield ""
     rows = [
         (

@@ -1,15 +1,17 @@
 """Holds what a runtime answers to what PyTorch answered, case by case."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
+from recipes.base.background import in_background
 from recipes.base.errors import UserError
 from recipes.base.tensor import Input, Output, Precision
 from validators.compare import Sampled, compare_outputs
 from validators.results import Check
-from validators.runners.runner import Runner, RunnerError, run_batch
+from validators.runners.runner import Arrays, Runner, RunnerError, run_batch
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,14 @@ def check_values(
 ) -> list[Check]:
     """Every output of every case that the artifact's fixed axes admit, at the outputs' tolerances for `precision`.
 
-    A runtime that raises has failed the case. An artifact that admits no case at all is not verified.
+    A runtime that raises has failed the case. An artifact that admits no case at all is not verified. One case is
+    compared while the runtime, in a worker or another thread, is at the next: what goes there and back costs no time.
     """
     checks: list[Check] = []
     tolerances = {output.name: output.tolerances[precision] for output in outputs}
-    for case in cases:
-        if not _admits(runner, case.inputs):
-            continue
+    for case, answer in _one_ahead(runner, (case for case in cases if _admits(runner, case.inputs))):
         try:
-            actual = run_batch(runner, case.inputs)
+            actual = answer()
         except RunnerError as error:
             checks.append(
                 Check(artifact, runner.runtime, precision, case.name, "", "values", "failed", message=str(error))
@@ -79,6 +80,19 @@ def check_values(
         reason = "no case has the length that this file is fixed to; make it again with the same --seconds"
         checks.append(Check(artifact, runner.runtime, precision, "", "", "values", "not verified", message=reason))
     return checks
+
+
+def _one_ahead(runner: Runner, cases: Iterable[Case]) -> Iterator[tuple[Case, Callable[[], Arrays]]]:
+    """Each case, and what waits for its answer; the next one's run is asked for by then."""
+    with in_background() as submit:
+        begun: tuple[Case, Callable[[], Arrays]] | None = None
+        for case in cases:
+            following = case, submit(partial(run_batch, runner, case.inputs))
+            if begun is not None:
+                yield begun
+            begun = following
+        if begun is not None:
+            yield begun
 
 
 def _admits(runner: Runner, inputs: Mapping[str, np.ndarray]) -> bool:

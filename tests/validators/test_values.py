@@ -1,5 +1,6 @@
 """What an artifact answers against what PyTorch answered: cases that are admitted, refused, wrong."""
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from convert.targets import choose_runtime
 from recipes.base.errors import UserError
 from recipes.base.tensor import Output, Tolerance
 from validators import reference
-from validators.compare import Sampled
+from validators.compare import Sampled, compare_outputs
 from validators.results import Check, exit_code
 from validators.runners.runner import Port, Runner, RunnerError
 from validators.values import Case, check_values, fed
@@ -74,6 +75,26 @@ def test_a_runtime_error_is_a_failed_check_and_the_other_cases_still_run() -> No
     checks = _check(_runner(("batch", "samples"), run), _case(1, 4, "one"), _case(3, 5, "three"))
     assert _values(checks) == {"one": "failed", "three": "passed"}
     assert next(check.message for check in checks if check.case == "one") == "no kernel for that"
+
+
+def test_one_case_is_compared_while_the_next_one_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never two at a time, and in their order."""
+    running = threading.Lock()
+    begun = [threading.Event() for _ in range(4)]
+
+    def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        assert running.acquire(blocking=False)
+        begun[inputs["waveform"].shape[1] - 1].set()
+        running.release()
+        return _sum(inputs)
+
+    def comparing(*words: Any, case: str, **more: Any) -> list[Check]:
+        assert begun[min(int(case) + 1, 3)].wait(10)
+        return compare_outputs(*words, case=case, **more)
+
+    monkeypatch.setattr("validators.values.compare_outputs", comparing)
+    checks = _check(_runner(("batch", "samples"), run), *(_case(1, size + 1, str(size)) for size in range(4)))
+    assert list(_values(checks).items()) == [(str(size), "passed") for size in range(4)]
 
 
 def test_a_fixed_length_skips_other_lengths() -> None:
