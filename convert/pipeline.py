@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 
 from convert import papers
@@ -82,7 +83,7 @@ def make(request: Request, step: Step) -> Made:
         for target, job, product, checking in begun:
             with step("check"):
                 checks = checking()
-            _add(made, target, job, product, checks)
+            _add(made, target, job, product, checks, request.output)
         made.notes += rewrites_in_words(made.lowering, made.artifacts)
         with step("manifest"):
             papers.write(folder, subject, request.command(), versions, made.artifacts, made.lowering, made.checks)
@@ -119,14 +120,14 @@ def _seconds(targets: Sequence[tuple[Target, Settings]]) -> float | None:
     return next((float(seconds) for seconds in given if isinstance(seconds, (int, float))), None)
 
 
-def _add(made: Made, target: Target, job: Job, product: Product, checks: list[Check]) -> None:
+def _add(made: Made, target: Target, job: Job, product: Product, checks: list[Check], folder: Path) -> None:
     made.artifacts |= product.artifacts
     made.checks += checks
     made.notes += product.notes
     made.warnings += product.warnings
     for name in product.artifacts:
         if any(_off(check, name) for check in checks):
-            made.warnings += _remedy(target, job, name)
+            made.warnings += _remedy(target, job, name, folder)
 
 
 def _made(target: Target, job: Job, submit: Submit) -> tuple[Product, Callable[[], list[Check]]]:
@@ -157,8 +158,8 @@ def _off(check: Check, artifact: str) -> bool:
     return check.artifact == artifact and check.kind == "values" and check.status == "failed"
 
 
-def _remedy(target: Target, job: Job, name: str) -> list[str]:
-    """Which other settings pass, found out by trying; nothing where the target knows no others."""
+def _remedy(target: Target, job: Job, name: str, made: Path) -> list[str]:
+    """Which other settings pass, found out by trying; nothing where the target knows none. `made` is the folder."""
     tried: list[str] = []
     for settings in target.remedies(job.settings):
         tried.append(_words(settings, job.settings))
@@ -167,7 +168,8 @@ def _remedy(target: Target, job: Job, name: str) -> list[str]:
             with job.step("check"):
                 checks = checking()
         if not any(check.status == "failed" for check in checks):
-            return [f"{name} fails its check; {tried[-1]} was tried, and passes: run again with it"]
+            less = f", or see whether `{target.search.format(quote(str(made)))}` finds less" if target.search else ""
+            return [f"{name} fails its check; {tried[-1]} was tried, and passes: run again with it{less}"]
     return [f"{name} fails its check, and does so with {' and '.join(tried)} too"] if tried else []
 
 

@@ -246,6 +246,7 @@ TARGET = Target(
     remembering=lambda settings: _REMEMBERING if _keeps_state(settings) else "",
     bounded=True,
     remedies=remedies,
+    search="convert bisect {} --suggest",
     rules=broken_rules,
     hazards=hazards_of,
 )

@@ -157,7 +157,8 @@ class Target:
     `interim` gives the forms that lie between what it is given and its artifacts, in order.
 
     `always`: made whether asked for or not. `bounded`: a free length has an upper bound in this format. `swept`: held
-    to a sweep of batches and lengths too. `remedies` are settings worth a try where the values of an artifact fail.
+    to a sweep of batches and lengths too. `remedies` are settings worth a try where the values of an artifact fail;
+    `search`, with the folder in its braces, is a command that looks for what lies between.
 
     For the page of a report, `rules` are those of its runtime that an artifact breaks, and `hazards` the values in the
     cases that float16 cannot hold; both open the artifact, and raise UserError where they cannot.
@@ -178,6 +179,7 @@ class Target:
     bounded: bool = False
     swept: bool = False
     remedies: Callable[[Settings], tuple[Settings, ...]] = lambda settings: ()
+    search: str = ""
     beside: tuple[str, ...] = ()
     claims: Callable[[str], bool] | None = None
     interim: Callable[[Job], Iterator[Interim]] = lambda job: iter(())
