@@ -1,6 +1,6 @@
 """The face that all runtimes share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +62,32 @@ def run_batch(runner: Runner, inputs: Mapping[str, np.ndarray]) -> Arrays:
     rows = len(next(iter(inputs.values()))) if batched and all(batched) else 1
     if rows == 1 or not runner.inputs or runner.inputs[0].axes[:1] != (1,):
         return runner.run(inputs)
-    answers = [runner.run({name: value[row : row + 1] for name, value in inputs.items()}) for row in range(rows)]
+    each = ({name: value[row : row + 1] for name, value in inputs.items()} for row in range(rows))
+    return joined(list(alike(map(runner.run, each), runner.runtime, "row")))
+
+
+def alike(answers: Iterable[Arrays], runtime: str, what: str) -> Iterator[Arrays]:
+    """Each answer as it comes; RunnerError where one has other outputs, dtypes or sizes than the first.
+
+    `what` each is an answer to is for the message. What a stranger's model answers may depend on what it is fed, and
+    one behind the other nobody could tell whose numbers are which.
+    """
+    first: dict[str, str] | None = None
+    for number, answer in enumerate(answers):
+        found = {name: f"{value.dtype}{list(value.shape)}" for name, value in answer.items()}
+        first = found if first is None else first
+        for name in {**first, **found}:
+            if first.get(name) != found.get(name):
+                own, other = (form.get(name, "absent") for form in (first, found))
+                raise RunnerError(
+                    f"{runtime}: the output {name!r} is {own} for {what} 0 and {other} for {what} {number}; what "
+                    f"differs by {what} cannot be put together"
+                )
+        yield answer
+
+
+def joined(answers: Sequence[Arrays]) -> Arrays:
+    """The rows of answers that are alike, one behind the other; a number is a row of one."""
     return {name: np.concatenate([np.atleast_1d(answer[name]) for answer in answers]) for name in answers[0]}
 
 

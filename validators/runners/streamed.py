@@ -14,7 +14,8 @@ def of_sounds(runner: Runner, tensor: Input | None) -> Runner:
     """Takes whole sounds whether its file does or, fed `tensor`, takes chunks.
 
     Then `run` gives the frames of all chunks, one behind the other; each call gets the state that the one before gave,
-    or left in the file. It raises RunnerError, too, where a call gives no such state or other frames than a chunk's.
+    or left in the file. It raises RunnerError, too, where a call gives no such state, and other frames than a chunk's
+    or than the first call.
     """
     stream = tensor.stream if tensor else None
     if tensor is None or stream is None:
@@ -22,14 +23,17 @@ def of_sounds(runner: Runner, tensor: Input | None) -> Runner:
 
     def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
         (sound,) = inputs.values()
-        names: set[str] = set()
+        name = first = ""
 
         def frames(outputs: Arrays) -> np.ndarray:
-            names.update(outputs)
-            if len(names) != 1 or any(value.shape[2:] != (stream.frames,) for value in outputs.values()):
-                found = ", ".join(f"{name} {list(value.shape)}" for name, value in outputs.items())
+            nonlocal name, first
+            found = ", ".join(f"{name} {value.dtype}{list(value.shape)}" for name, value in outputs.items())
+            if len(outputs) != 1 or any(value.shape[2:] != (stream.frames,) for value in outputs.values()):
                 raise RunnerError(f"{runner.runtime}: a chunk gives {found or 'nothing'}, not {stream.frames} frames")
-            (given,) = outputs.values()
+            first = first or found
+            if found != first:
+                raise RunnerError(f"{runner.runtime}: a chunk gives {found}, and the first one gave {first}")
+            ((name, given),) = outputs.items()
             return given
 
         def call(chunk: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -49,6 +53,6 @@ def of_sounds(runner: Runner, tensor: Input | None) -> Runner:
             found = [*feeding.feed(sound), *feeding.finish()]
         except ValueError as error:
             raise RunnerError(f"{runner.runtime}: {error}") from error
-        return {names.pop(): np.concatenate(found, axis=2)}
+        return {name: np.concatenate(found, axis=2)}
 
     return replace(runner, run=run)

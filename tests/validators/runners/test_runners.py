@@ -195,6 +195,24 @@ def test_a_batch_goes_row_by_row_through_what_takes_one_clip() -> None:
 
 
 @pytest.mark.parametrize(
+    ("second", "part"),
+    [
+        ({"y": np.zeros((1, 3))}, "the output 'y' is float64[1, 2] for row 0 and float64[1, 3] for row 1"),
+        ({"y": np.zeros((2, 2))}, "the output 'y' is float64[1, 2] for row 0 and float64[2, 2] for row 1"),
+        ({"y": np.zeros((1, 2), int)}, "the output 'y' is float64[1, 2] for row 0 and int64[1, 2] for row 1"),
+        ({}, "the output 'y' is float64[1, 2] for row 0 and absent for row 1"),
+        ({"y": np.zeros((1, 2)), "z": np.zeros(1)}, "the output 'z' is absent for row 0 and float64[1] for row 1"),
+    ],
+)
+def test_rows_that_differ_are_not_put_together(second: dict[str, np.ndarray], part: str) -> None:
+    answered = iter([{"y": np.zeros((1, 2))}, second])
+    runner = Runner("one", (Port("x", (1, None), "float32"),), (), {}, lambda _: next(answered))
+    with pytest.raises(RunnerError) as caught:
+        run_batch(runner, {"x": np.zeros((2, 2), np.float32)})
+    assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("message", "kept"),
     [("first\nsecond", "first"), ("\n  only  \n", "only"), ("", "ValueError"), ("x" * 500, "x" * 300)],
 )
