@@ -18,7 +18,7 @@ from recipes.base.errors import UserError
 from recipes.base.facts import Facts, from_strings, scores_faults
 from recipes.base.scores import probabilities
 from validators.dumps import numpy_file
-from validators.runners.runner import Arrays, Port, Runner, RunnerError, run_batch
+from validators.runners.runner import Arrays, Port, Runner, RunnerError, alike, joined, run_batch
 
 # Of sound that is fed whole to a file which says no bound itself.
 _MOST_SECONDS = 1800
@@ -56,9 +56,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Fed:
-    """Arrays to feed one after the other, each made when it is asked for, and the rest of a Run."""
+    """Arrays to feed one after the other, of so many clips each and made when asked for; and the rest of a Run."""
 
     arrays: Iterable[Arrays]
+    clips: int = 1
     windows: list[Window] = field(default_factory=list)
     remark: str = ""
 
@@ -105,12 +106,12 @@ def run(
                 keep(answer)
                 return Run(runner.runtime, {name: _described(value) for name, value in answer.items()}, [])
             facts = from_strings(runner.metadata, artifact.name)
-            fed = Fed([_arrays(source, runner)]) if source.suffix == ".npz" else _sound(source, runner, facts, hop)
-            for number, arrays in enumerate(fed.arrays):
-                answer = run_batch(runner, arrays)
+            fed = _clips(_arrays(source, runner)) if source.suffix == ".npz" else _sound(source, runner, facts, hop)
+            answers = (run_batch(runner, arrays) for arrays in fed.arrays)
+            for number, answer in enumerate(alike(answers, runner.runtime, "window")):
                 keep(answer)
                 if facts.scores is not None:
-                    scores = probabilities(_scores(answer, facts, artifact.name), facts.scores_kind)
+                    scores = probabilities(_scores(answer, facts, fed.clips, artifact.name), facts.scores_kind)
                     rows += _ranked(scores, facts.labels, top)
                     if fed.windows:
                         tell(fed.windows[number], rows[-1])
@@ -136,17 +137,17 @@ def _written(path: Path | None) -> Iterator[Callable[[Arrays], None]]:
     kept: list[Arrays] = []
     with replaced(path) as partial, partial.open("wb") as file:
         yield kept.append
-        whole = {name: np.concatenate([answer[name] for answer in kept]) for name in kept[0]} if kept[1:] else kept[0]
-        npz.write(file, whole, compressed=True)
+        npz.write(file, joined(kept) if kept[1:] else kept[0], compressed=True)
 
 
 def _described(value: np.ndarray, times: int = 1) -> tuple[str, list[int]]:
     """The dtype and the shape of so many of these, one after the other."""
-    return str(value.dtype), [size * (times if axis == 0 else 1) for axis, size in enumerate(value.shape)]
+    shape = value.shape if times == 1 else np.atleast_1d(value).shape
+    return str(value.dtype), [size * (times if axis == 0 else 1) for axis, size in enumerate(shape)]
 
 
-def _scores(answer: Arrays, facts: Facts, artifact: str) -> np.ndarray:
-    """(batch, classes) float64; UserError where the artifact does not answer what its metadata says."""
+def _scores(answer: Arrays, facts: Facts, clips: int, artifact: str) -> np.ndarray:
+    """(clips, classes) float64; UserError where the artifact does not answer what its metadata says."""
     found = {name: value.shape[-1] if value.ndim == 2 else None for name, value in answer.items()}
     for fault in scores_faults(facts, found):
         raise UserError(f"{artifact}: {fault}; its metadata is of another file, so make it again")
@@ -154,6 +155,11 @@ def _scores(answer: Arrays, facts: Facts, artifact: str) -> np.ndarray:
     scores = answer[facts.scores]
     if not np.issubdtype(scores.dtype, np.floating):
         raise UserError(f"{artifact}: its {facts.scores} are {scores.dtype} and no scores; make the file again")
+    if len(scores) != clips:
+        raise UserError(
+            f"{artifact}: gives {len(scores)} rows of {facts.scores} where {clips} went in, and a row is one clip's; "
+            "make the file again"
+        )
     return scores.astype(np.float64)
 
 
@@ -210,10 +216,15 @@ def _sound(source: Path, runner: Runner, facts: Facts, hop: float | None) -> Fed
     if starts[-1] + fixed < len(samples):
         unused.append(f"nothing after {(starts[-1] + fixed) / rate:.4g} s was used")
     return Fed(
-        (_fed(tensor, preparation.fitted(samples[start:], fixed)) for start in starts),
-        [(start / rate, min(start + fixed, len(samples)) / rate) for start in starts],
-        "; ".join(unused),
+        arrays=(_fed(tensor, preparation.fitted(samples[start:], fixed)) for start in starts),
+        windows=[(start / rate, min(start + fixed, len(samples)) / rate) for start in starts],
+        remark="; ".join(unused),
     )
+
+
+def _clips(arrays: Arrays) -> Fed:
+    """Each row is one; what has no rows is one as a whole."""
+    return Fed([arrays], clips=next((len(array) for array in arrays.values() if array.ndim > 1), 1))
 
 
 def _fed(tensor: Port, samples: np.ndarray) -> Arrays:
