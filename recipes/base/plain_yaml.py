@@ -100,7 +100,8 @@ def _plain(node: yaml.Node, path: tuple[str | int, ...], lines: Lines, origin: s
         return node.value
     try:
         value = yaml.SafeLoader("").construct_object(node)
-    except (ValueError, KeyError, OverflowError):
+    # PyYAML looks for the first character of a number, where a tag may say that nothing is one.
+    except (ValueError, LookupError, OverflowError):
         value = node
     if isinstance(value, int) and value.bit_length() > _MOST_BITS:
         value = node

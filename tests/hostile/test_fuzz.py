@@ -303,7 +303,32 @@ def test_labels_and_lists_of_packages(tmp_path: Path, fuzz: Fuzz) -> None:
 
 def test_settings(fuzz: Fuzz) -> None:
     fuzz.seconds /= 3
-    fuzz(st.text(max_size=200), lambda text: read_or_refused(lambda: plain_yaml.read(text, "it.yml")))
+    # Random text alone hardly ever has a tag, or a number.
+    tokens = (
+        "a",
+        ": ",
+        "? ",
+        "- ",
+        "\n",
+        "  ",
+        "[",
+        "]",
+        "{",
+        "}",
+        ", ",
+        "'",
+        '"',
+        "|",
+        ">",
+        "&a ",
+        "*a",
+        "---\n",
+        "~",
+    )
+    tags = (f"!!{kind} " for kind in ("bool", "float", "int", "map", "null", "seq", "str", "set", "binary"))
+    numbers = ("_", "0x", "0b", "1", ".", "e", "+", ":", ".inf", "''", "yes", "2001-99-99", "<<", "%YAML 9.9\n")
+    yaml_ = st.lists(st.sampled_from([*tokens, *tags, *numbers]), max_size=30).map("".join)
+    fuzz(st.text(max_size=200) | yaml_, lambda text: read_or_refused(lambda: plain_yaml.read(text, "it.yml")))
 
 
 def test_any_text_is_shown_in_one_line(fuzz: Fuzz) -> None:

@@ -68,6 +68,8 @@ BAD_TEXTS = {
     "python tuple": ("sizes: [", "sizes: !!python/tuple [", "'python/tuple'"),
     "own tag": ("name: PANN", "name: !name PANN", "'!name', which is not allowed"),
     "tag that the value belies": ("[527", "[!!int many", "'many' is not what its tag says"),
+    "tag of a number on nothing": ("[527", '[!!int ""', "'' is not what its tag says"),
+    "tag of a number on an underscore": ("[527", "[!!float _", "'_' is not what its tag says"),
     "scalar tagged as mapping": ("on: true", "on: !!map true", "'true' is not what its tag says"),
     "date": ("name: PANN", "name: 2020-12-05", "is read as 'timestamp'"),
     "no date either": ("name: PANN", "name: 2020-13-45", "is read as 'timestamp'"),
