@@ -1,6 +1,7 @@
 """manifest.json: what a made folder holds, what it was made from and with, and how it fared."""
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,8 @@ SCHEMA: Literal["soundport.manifest/3"] = "soundport.manifest/3"
 
 # Twice what a folder of every format with all its checks failed takes.
 MOST_BYTES = 2**24
+# Ten times what a folder of every format has: each artifact is looked at in a process of its own.
+_MOST_ARTIFACTS = 256
 _AGAIN = "the file is damaged or from another version: make the folder again"
 
 _Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -96,7 +99,7 @@ class Manifest:
     outputs: tuple[Output, ...]
     # In the order in which they were applied; none where the authors' graph ships.
     lowering: tuple[Rewritten, ...]
-    artifacts: dict[str, Artifact]
+    artifacts: Annotated[dict[str, Artifact], Field(max_length=_MOST_ARTIFACTS)]
     files: dict[str, FileEntry]
     results: dict[str, Any]
     # What stands for the checkpoint where a network has no weights: `checkpoint_sha256` is their digest.
@@ -107,9 +110,12 @@ class Manifest:
             raise ValueError("lists no artifact")
         if self.weights == "computed" and digest_of_numbers(self.numbers) != self.checkpoint_sha256:
             raise ValueError("checkpoint_sha256 is not the digest of the numbers")
-        for name in self.artifacts:
+        ordered = sorted(self.files)
+        for name in self.artifacts if ordered else ():
             # A package is a folder; whatever is loaded must be among the files whose bytes are checked.
-            if not any(file == name or file.startswith(f"{name}/") for file in self.files) and self.files:
+            inside = f"{name}/"
+            place = bisect_left(ordered, inside)
+            if name not in self.files and not any(file.startswith(inside) for file in ordered[place : place + 1]):
                 raise ValueError(f"the artifact {name!r} is not among the files")
 
     def fed_by(self, name: str) -> tuple[Input, tuple[Output, ...]]:

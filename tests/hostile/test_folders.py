@@ -136,6 +136,33 @@ def test_a_file_that_is_called_after_nothing_fails_and_the_others_go_on(folder: 
     assert passed == {"model.onnx", "model.mlpackage"}
 
 
+def _with_many(folder: Path, artifacts: int, count: int) -> None:
+    """So many files that are not there, of which the last ones are artifacts."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_bytes())
+    names = [f"{number}.onnx" for number in range(count)]
+    manifest["files"] |= {name: {"size": 1, "sha256": "0" * 64} for name in names}
+    manifest["artifacts"] |= dict.fromkeys(names[-artifacts:], manifest["artifacts"]["model.onnx"])
+    anew(path, json.dumps(manifest).encode())
+
+
+def test_a_manifest_of_30_000_artifacts_is_refused_at_once(folder: Path, refused: Callable[..., str]) -> None:
+    _with_many(folder, 30_000, 60_000)
+    assert "artifacts: Dictionary should have at most 256 items" in refused("check", folder)
+
+
+def test_a_manifest_of_60_000_files_is_looked_through_at_once(
+    folder: Path, commands: Any, noted: Callable[[str, object], None]
+) -> None:
+    _with_many(folder, 250, 60_000)
+    ended = commands.run("check", folder)
+    noted("seconds", ended.seconds)
+    noted("peak", ended.peak)
+    assert ended.exit_code == 1
+    assert "60000 failed" in ended.stdout
+    assert ended.peak < 1_500_000_000
+
+
 REFERENCES: dict[str, tuple[str, str]] = {
     "NaN": ('"front_end": {', '"front_end": {"x": NaN, '),
     "infinity": ('"front_end": {', '"front_end": {"x": 1e999, '),
@@ -346,6 +373,15 @@ def test_what_is_no_file_of_settings(make: Callable[[Path], object], tmp_path: P
     make(tmp_path / "args.yml")
     with pytest.raises(UserError, match="which is not read"):
         plain_yaml.text_of(tmp_path / "args.yml")
+
+
+@pytest.mark.parametrize("value", ['!!int ""', '!!float ""', '!!int "_"', "!!float '__'", "!!bool ''", "!!int ':'"])
+def test_what_a_tag_says_of_nothing_is_refused(value: str, tmp_path: Path, convert: Convert) -> None:
+    path = tmp_path / "it.yaml"
+    path.write_text(f"n_fft: {value}\n")
+    said = convert("recipe", "mel_whisper80", "--config", path, "-o", tmp_path / "made")
+    assert said.is_one_clear_error("line 1: "), said
+    assert [entry.name for entry in tmp_path.iterdir()] == ["it.yaml"]
 
 
 def test_a_file_that_grows_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
