@@ -102,12 +102,13 @@ def test_errors_come_before_warnings(make_model):
     assert [breach.severity for breach in found] == ["error", "error", "warning"]
 
 
-def test_a_value_that_nobody_makes_is_left_to_the_loader(make_model):
+def test_a_value_that_nobody_makes(make_model):
     model = make_model(lambda x: mb.relu(x=x, name="y"), {"x": np.zeros((1, 4), np.float32)})
     spec = model.get_spec()
     function = spec.mlProgram.functions["main"]
     function.block_specializations[function.opset].operations[0].inputs["x"].arguments[0].name = "nobody"
-    assert errors(ct.models.MLModel(spec, skip_model_load=True, weights_dir=model.weights_dir)) == []
+    with pytest.raises(PackageError, match="relu reads the value 'nobody', which nothing before it makes"):
+        check_rules(ct.models.MLModel(spec, skip_model_load=True, weights_dir=model.weights_dir))
 
 
 def test_a_function_without_its_block(make_model):
