@@ -26,7 +26,9 @@ def of_npy(where: str, content: bytes) -> NDArray[np.generic]:
             shape, by_columns, dtype = _HEADERS[np.lib.format.read_magic(stream)](stream)
     except KeyError:
         raise UserError(f"{where}: has a header that plain arrays do not have; write it with numpy.save") from None
-    except Exception:  # the header is a Python literal: whatever its tokenizer, its parser and NumPy's dtypes make of it
+    except (
+        Exception
+    ):  # the header is a Python literal: whatever its tokenizer, its parser and NumPy's dtypes make of it
         raise UserError(f"{where}: is no NumPy array; write it with numpy.save") from None
     if dtype.hasobject:
         raise UserError(f"{where}: holds Python objects, which are not unpickled; write an array of float32")

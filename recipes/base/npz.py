@@ -23,7 +23,9 @@ def write(place: Path | IO[bytes], arrays: Mapping[str, np.ndarray[Any, Any]], *
     """
     for name in arrays:
         if fault := _fault(f"{name}.npy"):
-            raise UserError(f"the output {name!r} cannot be written to an .npz: its name {fault}; rename it in the model")
+            raise UserError(
+                f"the output {name!r} cannot be written to an .npz: its name {fault}; rename it in the model"
+            )
     method = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
     with zipfile.ZipFile(place, "w", method) as archive:
         for name, array in arrays.items():

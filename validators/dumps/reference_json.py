@@ -13,10 +13,11 @@ from validators.dumps.dump import Dump
 from validators.reference.format import OutputPort, Values
 from validators.reference.load import read_values
 
-MOST_ELEMENTS = 2**29
-# Of the text, and of what stands between numbers and behind names in it: a hundred bytes are taken for each of these.
+MOST_ELEMENTS = 2**27
+# Of a text, and of what stands between its numbers, and in its objects and lists: each takes up to 100 bytes of memory,
+# or thousands where it is one of those that are wrong.
 _MOST_BYTES = 2**28
-_MOST = {b",": 2**24, b":": 2**20}
+_MOST = {b",": 10**7, b":": 10**5, b"{": 10**5, b"[": 10**5}
 
 _LENIENT = ConfigDict(extra="ignore", strict=True)
 
@@ -37,7 +38,7 @@ class _Answers:
 def read(path: Path, content: bytes) -> Dump:
     """Every case by its name. The sounds and the facts of the model may be missing, as in what an app writes."""
     if len(content) > _MOST_BYTES or any(content.count(sign) > most for sign, most in _MOST.items()):
-        raise UserError(f"{path}: holds more than JSON is read for; write arrays that are so large as .npz")
+        raise UserError(f"{path}: holds more numbers or names than are read of JSON; write it as .npz")
     try:
         answers = TypeAdapter(_Answers).validate_json(content)
     except ValidationError as error:

@@ -18,8 +18,8 @@ from validators.compare import Sampled
 from validators.dumps import text
 from validators.dumps.dump import Dump
 
-# Groups and runs that are never tried again (`(?>`, `*+`): what follows them is there or not, however they were matched,
-# and a file of a gigabyte is read in one pass.
+# Groups and runs that are never tried again (`(?>`, `*+`): what follows is there or not, however they were matched, and
+# a file of a gigabyte is read in one pass.
 _RESULT = re.compile(
     rb"(?P<name>[^\n]*?) Tensor:\s*\{\s*"
     rb"tensor dim:\d+,\s*Original shape:\[(?P<shape>[\d ]{0,200})\]"
@@ -152,4 +152,3 @@ def _named(path: Path, found: re.Match[bytes], tensors: dict[str, Sampled]) -> s
 
 def _shape(listed: bytes) -> tuple[int, ...]:
     return tuple(int(size) for size in listed.replace(b",", b" ").split())
-

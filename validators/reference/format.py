@@ -1,6 +1,6 @@
 """The file format `soundport.reference/1` as dataclasses; docs/reference-format.md says it in words.
 
-The first wrong one of many ends the reading (`FailFast`): a file of megabytes that are all wrong would take gigabytes of
+The first wrong one of many ends the reading (`FailFast`): megabytes that are all wrong would take gigabytes of
 complaints.
 """
 

@@ -16,7 +16,18 @@ from recipes.base.fields import complaint
 from validators.arrays import of_npy
 from validators.compare import Sampled, axis_faults
 from validators.reference import wav
-from validators.reference.format import FILE, MOST_BYTES, SCHEMA, CaseEntry, Dump, Header, Sounds, Values
+from validators.reference.format import (
+    FILE,
+    MOST_BYTES,
+    SCHEMA,
+    CaseEntry,
+    Dump,
+    Header,
+    InputPort,
+    OutputPort,
+    Sounds,
+    Values,
+)
 from validators.values import Case
 
 # Of all the files together: 35 minutes of sound at 32 kHz.
@@ -47,7 +58,8 @@ def read(folder: Path) -> Reference:
     dump = _parsed(path)
     header = Header(**{field.name: getattr(dump, field.name) for field in fields(Header)})
     _refuse_twice(path, "cases", (case.name.lower() for case in dump.cases))
-    _refuse_twice(path, "arrays", (port.name for port in (header.input, *header.outputs, *header.inner)))
+    ports: list[InputPort | OutputPort] = [header.input, *header.outputs, *header.inner]
+    _refuse_twice(path, "arrays", (port.name for port in ports))
     _refuse_length(path, dump.cases)
     return Reference(header, tuple(_case(path, header, case) for case in dump.cases))
 
