@@ -9,6 +9,7 @@ from shlex import quote
 from tempfile import TemporaryDirectory
 
 from convert import papers
+from convert.background import Submit, in_background
 from convert.folder import check_target, written_whole
 from convert.lowering import Proof, faithful_form, lowered_form, prover
 from convert.manifest import Artifact, Rewritten, rewrites_in_words
@@ -18,7 +19,6 @@ from convert.subject import branches, settle
 from convert.targets import TARGETS, options
 from convert.targets.target import SECONDS, Job, Product, Settings, Target
 from convert.verify import File, check_in
-from recipes.base.background import Submit, in_background
 from recipes.base.errors import UserError
 from recipes.base.spec import Variant
 from recipes.base.threads import one_thread

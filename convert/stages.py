@@ -17,6 +17,7 @@ from torch import nn
 
 from convert import manifest as manifests
 from convert.again import AbsentError, request_of, settled_again
+from convert.background import Submit, in_background
 from convert.lowering import Form, Proof, faithful_form, lowered_form, proved, prover
 from convert.manifest import Manifest
 from convert.progress import Step
@@ -24,7 +25,6 @@ from convert.subject import Branch, Subject, held_to
 from convert.targets import named
 from convert.targets.target import Job
 from convert.verify import File, cases_of, check_artifact, check_in, checksums, file_of
-from recipes.base.background import Submit, in_background
 from recipes.base.errors import UserError
 from recipes.base.threads import one_thread
 from recipes.base.worker import Worker

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import chain
 
 import numpy as np
 
-from recipes.base.background import in_background
 from recipes.base.errors import UserError
 from recipes.base.tensor import Input, Output, Precision
 from validators.compare import Sampled, compare_outputs
 from validators.results import Check
-from validators.runners.runner import Arrays, Runner, RunnerError, run_batch
+from validators.runners.runner import Arrays, Runner, RunnerError, ask_batch
 
 
 @dataclass(frozen=True)
@@ -54,16 +53,14 @@ def check_values(
     """Every output of every case that the artifact's fixed axes admit, at the outputs' tolerances for `precision`.
 
     A runtime that raises has failed the case. An artifact that admits no case at all is not verified. One case is
-    compared while the runtime, in a worker or another thread, is at the next: what goes there and back costs no time.
+    compared while a runtime in a worker is at the next: what goes there and back costs no time.
     """
     checks: list[Check] = []
     tolerances = {output.name: output.tolerances[precision] for output in outputs}
-    for case, answer in _one_ahead(runner, (case for case in cases if _admits(runner, case.inputs))):
-        try:
-            actual = answer()
-        except RunnerError as error:
+    for case, actual in _one_ahead(runner, (case for case in cases if _admits(runner, case.inputs))):
+        if isinstance(actual, RunnerError):
             checks.append(
-                Check(artifact, runner.runtime, precision, case.name, "", "values", "failed", message=str(error))
+                Check(artifact, runner.runtime, precision, case.name, "", "values", "failed", message=str(actual))
             )
             continue
         checks += compare_outputs(
@@ -82,17 +79,21 @@ def check_values(
     return checks
 
 
-def _one_ahead(runner: Runner, cases: Iterable[Case]) -> Iterator[tuple[Case, Callable[[], Arrays]]]:
-    """Each case, and what waits for its answer; the next one's run is asked for by then."""
-    with in_background() as submit:
-        begun: tuple[Case, Callable[[], Arrays]] | None = None
-        for case in cases:
-            following = case, submit(partial(run_batch, runner, case.inputs))
-            if begun is not None:
-                yield begun
-            begun = following
-        if begun is not None:
-            yield begun
+def _one_ahead(runner: Runner, cases: Iterable[Case]) -> Iterator[tuple[Case, Arrays | RunnerError]]:
+    """Each case and its answer, or why there is none; the next one is asked for by then."""
+    begun: tuple[Case, Callable[[], Arrays]] | None = None
+    for case in chain(cases, (None,)):
+        answered = None if begun is None else (begun[0], _answer(begun[1]))
+        begun = None if case is None else (case, ask_batch(runner, case.inputs))
+        if answered is not None:
+            yield answered
+
+
+def _answer(wait: Callable[[], Arrays]) -> Arrays | RunnerError:
+    try:
+        return wait()
+    except RunnerError as error:
+        return error
 
 
 def _admits(runner: Runner, inputs: Mapping[str, np.ndarray]) -> bool:

@@ -3,36 +3,26 @@
 What a function asks of a worker is pickled, since it comes from here; what a worker answers is read as JSON and raw
 arrays alone, since it has looked at foreign bytes.
 
-A worker is a fresh interpreter, or a fork of this process after the heavy modules that it needs have been imported:
-PyTorch and coremltools take seconds to import and milliseconds to fork. Only Linux forks: Apple's frameworks do not
-survive it (https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods).
+How its process is started is in `worker_start`.
 """
 
-import json
-import mmap
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-import traceback
-import warnings
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from math import inf
 from types import TracebackType
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from pydantic import TypeAdapter, ValidationError
 
-from recipes.base import limits, shared_memory, wire, worker_process
-from recipes.base.shared_memory import Half
+from recipes.base import limits, wire
 from recipes.base.wire import Arrays
-from recipes.base.worker_process import LARGEST_PIPE
+from recipes.base.worker_start import Started, start
 
 _T = TypeVar("_T")
 
@@ -51,55 +41,13 @@ class WorkerBugError(Exception):
     """What was called raised what nobody foresaw: a fault of ours, whatever it looked at. The traceback is a note."""
 
 
-class _Process(Protocol):
-    pid: int
+@dataclass
+class _Unread:
+    """A call until its answer is read: when that must be there, and then what it is, or why there is none."""
 
-    def kill(self) -> None: ...
-
-    def wait(self) -> int: ...
-
-
-class _Fork:
-    """The part of Popen that is needed here, of a process that was forked."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-
-    def kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-
-    def wait(self) -> int:
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-
-@dataclass(frozen=True)
-class _Started:
-    """A process, this side of its pipes, and what they share; it ends when `life` is closed, at the latest with us.
-
-    `room` is the whole of the shared memory, where there is one, and `asked` the half for calls.
-    """
-
-    process: _Process
-    requests: int
-    answers: int
-    said: int
-    life: int
-    room: mmap.mmap | None
-    asked: Half
-    owner: int
-
-    def end(self) -> int:
-        """Its exit code; negative is the signal that ended it, SIGKILL where it was alive."""
-        if self.owner != os.getpid():
-            # A fork of the owner: the pipes' ends are copies, and the process is another's.
-            return 0
-        # It leads a session: a program that it has started, and waits for, would go on without it.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.kill()
-        code = self.process.wait()
-        _close((self.requests, self.answers, self.said, self.life))
-        return code
+    deadline: float
+    answer: tuple[dict[str, Any], Arrays] | None = None
+    failure: WorkerError | None = None
 
 
 class Worker:
@@ -114,8 +62,9 @@ class Worker:
         self._needs = tuple(needs)
         self._limited = limited
         self._lock = threading.Lock()
-        self._started: _Started | None = None
+        self._started: Started | None = None
         self._finalizer: weakref.finalize | None = None
+        self._unread: _Unread | None = None
         self._bare = 0
         self.starts = 0
 
@@ -141,6 +90,9 @@ class Worker:
 
     def close(self) -> None:
         """End the process; a later call starts another."""
+        if self._unread is not None and self._unread.failure is None:
+            self._unread.failure = WorkerDiedError("was ended before it answered")
+        self._unread = None
         if self._finalizer is not None:
             self._finalizer()
         self._started = self._finalizer = None
@@ -179,53 +131,85 @@ class Worker:
         Raises those of `raises` that the function raises, by their message alone, WorkerError where it cannot be
         called or takes too much, and WorkerBugError for all else that it raises.
         """
+        return self.ask(function, *arguments, returns=returns, raises=raises)()
+
+    def ask(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        returns: Any = None,
+        raises: tuple[type[Exception], ...] = (),
+    ) -> Callable[[], Any]:
+        """As `call`, without waiting: what it gives waits, answers and raises. Its time begins now.
+
+        What is asked next waits for that answer first; a worker that is closed before it is read has none.
+        """
         with self._lock:
+            if self._unread is not None:
+                self._read(self._unread)
+            unread = self._asked((function, arguments))
+
+        def wait() -> Any:
+            with self._lock:
+                if unread is self._unread:
+                    self._read(unread)
+            return _told(unread, returns, raises)
+
+        return wait
+
+    def _asked(self, call: tuple[Callable[..., Any], tuple[Any, ...]]) -> _Unread:
+        unread = _Unread(time.monotonic() + limits.seconds() if self._limited else inf)
+        with self._watched(unread):
+            started = self._alive()
+            wire.write(started.requests, wire.request(call, started.asked), unread.deadline)
+            self._unread = unread
+        return unread
+
+    def _read(self, unread: _Unread) -> None:
+        if self._started is None or not self.alive:
+            # Of another process, of which this one is a fork.
+            self.close()
+            return
+        with self._watched(unread):
+            unread.answer = wire.answer(self._started.answers, self._started.room, _most(), unread.deadline)
+            self._unread = None
+
+    @contextmanager
+    def _watched(self, unread: _Unread) -> Iterator[None]:
+        """What fails on the way is kept for whoever waits; whatever it is, that process is not asked again."""
+        try:
+            yield
+        except BaseException as error:
+            failure = None
             try:
-                header, arrays = self._exchange((function, arguments))
-            except BaseException:
-                # Ctrl-C amid an answer too, whose rest the next call would take for its own.
+                failure = unread.failure = self._failure(error)
+            finally:
+                # The rest of an answer would be taken for the next one's, after Ctrl-C too.
                 self.close()
+            if failure is None:
                 raise
-        if "error" in header:
-            kind, message, trace = header["error"]
-            for known in raises:
-                if known.__name__ == kind:
-                    raise known(message)
-            if kind == MemoryError.__name__:
-                raise WorkerError(_out_of_memory())
-            if kind == OSError.__name__:
-                raise WorkerError(f"failed: {message}")
-            bug = WorkerBugError(f"{kind}: {message}")
-            bug.add_note(trace)
-            raise bug
-        if returns is None:
-            return arrays
-        try:
-            return TypeAdapter(returns).validate_python(header.get("value"))
-        except (ValidationError, RecursionError) as error:
-            raise WorkerError("answered what nobody can read") from error
 
-    def _exchange(self, call: tuple[Callable[..., Any], tuple[Any, ...]]) -> tuple[dict[str, Any], Arrays]:
-        deadline = time.monotonic() + limits.seconds() if self._limited else inf
-        started = self._alive()
-        request = wire.request(call, started.asked)
-        try:
-            wire.write(started.requests, request, deadline)
-            return wire.answer(started.answers, started.room, _most(), deadline)
-        except (EOFError, BrokenPipeError):
-            raise WorkerDiedError(self._death()) from None
-        except TimeoutError:
-            message = f"took more than {limits.seconds():g} s and was ended; --timeout S gives it more"
-            raise WorkerDiedError(message) from None
-        except wire.TooMuchError:
-            raise WorkerError(f"answers with more than {_most() / 1e9:.2g} GB; {_more_memory()}") from None
-        except (ValueError, TypeError, RecursionError) as error:
-            raise WorkerError("answered what nobody can read") from error
+    def _failure(self, error: BaseException) -> WorkerError | None:
+        """What has become of the worker, where it is that; else it is an error of whoever calls."""
+        match error:
+            case WorkerError():
+                return error
+            case EOFError() | BrokenPipeError():
+                return WorkerDiedError(self._death())
+            case TimeoutError():
+                return WorkerDiedError(
+                    f"took more than {limits.seconds():g} s and was ended; --timeout S gives it more"
+                )
+            case wire.TooMuchError():
+                return WorkerError(f"answers with more than {_most() / 1e9:.2g} GB; {_more_memory()}")
+            case ValueError() | TypeError() | RecursionError():
+                return WorkerError("answered what nobody can read")
+        return None
 
-    def _alive(self) -> _Started:
+    def _alive(self) -> Started:
         if self._started is None or not self.alive:
             # In a fork of the process that started one, another: two would read from one pipe.
-            self._started = _start(self._needs, limits.memory() if self._limited else None)
+            self._started = start(self._needs, limits.memory() if self._limited else None)
             self._finalizer = weakref.finalize(self, self._started.end)
             # A fork holds what this process does.
             self._bare = _resident(self._started.process.pid) or 0
@@ -249,6 +233,32 @@ class Worker:
             return f"ended with exit code {code}{told}"
         name = signal.Signals(-code).name if -code in {*signal.Signals} else "unknown"
         return f"crashed (signal {-code}, {name}){told}"
+
+
+def _told(read: _Unread, returns: Any, raises: tuple[type[Exception], ...]) -> Any:
+    """What a call gives, or raises, once its answer is there."""
+    if read.failure is not None:
+        raise read.failure
+    assert read.answer is not None
+    header, arrays = read.answer
+    if "error" in header:
+        kind, message, trace = header["error"]
+        for known in raises:
+            if known.__name__ == kind:
+                raise known(message)
+        if kind == MemoryError.__name__:
+            raise WorkerError(_out_of_memory())
+        if kind == OSError.__name__:
+            raise WorkerError(f"failed: {message}")
+        bug = WorkerBugError(f"{kind}: {message}")
+        bug.add_note(trace)
+        raise bug
+    if returns is None:
+        return arrays
+    try:
+        return TypeAdapter(returns).validate_python(header.get("value"))
+    except (ValidationError, RecursionError) as error:
+        raise WorkerError("answered what nobody can read") from error
 
 
 def _resident(process: int) -> int | None:
@@ -277,75 +287,4 @@ def _out_of_memory() -> str:
 
 def _most() -> int:
     """What an answer may hold in bytes: it is read into this process, which has no limit."""
-    return limits.memory() // 8
-
-
-def _start(needs: tuple[str, ...], memory: int | None) -> _Started:
-    forked = bool(needs) and sys.platform == "linux"
-    for name in needs if forked else ():
-        import_module(name)
-    (asked, requests), (answers, answered), (said, saying), (living, life) = (os.pipe() for _ in range(4))
-    theirs, ours = (asked, answered, saying, living), (requests, answers, said, life)
-    shared = shared_memory.made()
-    try:
-        room = shared_memory.mapped(shared)
-        process = _forked(theirs, ours, shared, memory) if forked else _spawned(theirs, shared, memory)
-    except BaseException:
-        _close(ours)
-        raise
-    finally:
-        _close(theirs if shared is None else (*theirs, shared))
-    worker_process.widen(requests, LARGEST_PIPE)
-    worker_process.widen(answers, LARGEST_PIPE)
-    os.set_blocking(requests, False)
-    return _Started(process, requests, answers, said, life, room, Half(room, 0), os.getpid())
-
-
-def _spawned(pipes: tuple[int, ...], shared: int | None, memory: int | None) -> _Process:
-    """A fresh interpreter, which finds modules where this one does and nowhere else: not in the current folder."""
-    code = (
-        "import json, sys\n"
-        "path, *numbers = json.loads(sys.argv[1])\n"
-        "sys.path[:] = path\n"
-        "from recipes.base.worker_process import main\n"
-        "main(numbers[:4], *numbers[4:])\n"
-    )
-    path = [entry for entry in sys.path if isinstance(entry, str)]
-    return subprocess.Popen(
-        [sys.executable, "-I", "-c", code, json.dumps([path, *pipes, shared, memory])],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=pipes[2],
-        pass_fds=pipes if shared is None else (*pipes, shared),
-        # Ctrl-C of a terminal is for the command, which ends its workers itself.
-        start_new_session=True,
-    )
-
-
-def _forked(pipes: tuple[int, ...], others: tuple[int, ...], shared: int | None, memory: int | None) -> _Process:
-    # A handler of this process must not run in the other one before that has taken its own.
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    try:
-        with warnings.catch_warnings():
-            # Python 3.12 warns of forks where threads run. A spinner's and those of native pools do: the worker uses
-            # neither, as those of PyTorch's own DataLoader.
-            warnings.simplefilter("ignore")
-            pid = os.fork()
-        if pid == 0:
-            try:
-                # Held open there, none of them would ever end.
-                _close(others)
-                worker_process.after_fork(pipes[2], blocked)
-                worker_process.main(pipes, shared, memory)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(1)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    return _Fork(pid)
-
-
-def _close(ends: Iterable[int]) -> None:
-    for end in ends:
-        os.close(end)
+    return limits.memory() // 16

@@ -27,6 +27,7 @@ random, 45 s of each kind.
 _CATEGORIES = {
     "test_checkpoints": "checkpoints",
     "test_models": "ONNX models",
+    "test_models_by_command": "ONNX models",
     "test_outside": "tensors in other files",
     "test_packages": "Core ML packages",
     "test_folders": "folders, their papers, and text from files",
@@ -35,6 +36,7 @@ _CATEGORIES = {
     "test_fuzz": "any of these, changed at random",
     "test_signals": "signals and faults of ours",
     "test_worker": "what happens in a worker",
+    "test_worker_asked": "what happens in a worker",
     "test_telemetry": "sockets, and files in the home",
 }
 _MOST = 5
@@ -58,7 +60,7 @@ def _counted(reports: list[Any]) -> Iterator[str]:
     yield "| what | tried | handled |"
     yield "|---|---|---|"
     whole = [0, 0]
-    for category in _CATEGORIES.values():
+    for category in dict.fromkeys(_CATEGORIES.values()):
         of_it = [(report, _property(report, "tried") or 1) for report in reports if _category(report) == category]
         tried = sum(count for _, count in of_it)
         handled = sum(count for report, count in of_it if report.outcome == "passed")

@@ -18,7 +18,8 @@ import pytest
 
 from recipes.base import limits, shared_memory, worker_process
 from recipes.base.errors import UserError
-from recipes.base.worker import Worker, WorkerBugError, WorkerDiedError, WorkerError, _Started
+from recipes.base.worker import Worker, WorkerBugError, WorkerDiedError, WorkerError
+from recipes.base.worker_start import Started
 from validators.runners.runner import Runner, RunnerError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -161,7 +162,7 @@ def test_a_fresh_interpreter_takes_nothing_from_the_current_folder(
         (_leave, (), "^ended with exit code 3$"),
         (_lack, (), r"^failed: \[Errno 13\] Permission denied: 'x'$"),
         (_take, (50,), "^needs more than 2 GB of memory; SOUNDPORT_MEMORY, in GB, gives it more$"),
-        (_take, (0.3,), "^answers with more than 0.25 GB; SOUNDPORT_MEMORY, in GB, gives it more$"),
+        (_take, (0.2,), "^answers with more than 0.12 GB; SOUNDPORT_MEMORY, in GB, gives it more$"),
     ],
 )
 def test_what_goes_wrong_is_one_error_and_the_next_call_works(
@@ -278,14 +279,14 @@ def test_a_runtime_that_died_twice_on_a_file_is_not_asked_again(monkeypatch: pyt
 
         return Runner("it", (), (), {}, run)
 
-    call = Worker.call
+    ask = Worker.ask
 
     def counted(self: Worker, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         asked.append(function.__name__)
-        return call(self, function, *arguments, **named)
+        return ask(self, function, *arguments, **named)
 
     monkeypatch.setattr(sys.modules[__name__], "opener", open_, raising=False)
-    monkeypatch.setattr(Worker, "call", counted)
+    monkeypatch.setattr(Worker, "ask", counted)
     with Worker(("numpy",)) as worker, limits.time_limit(0.3):
         runner = isolated.opened("it", f"{__name__}:opener", Path("it.onnx"), worker)
         said = []
@@ -434,9 +435,9 @@ def test_an_interruption_while_a_worker_is_ended_ends_nothing_twice(
     monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """Its number and its pipes may be another's by then."""
-    end, ended = _Started.end, []
+    end, ended = Started.end, []
 
-    def interrupted(self: _Started) -> int:
+    def interrupted(self: Started) -> int:
         ended.append(self.process.pid)
         if moment == "after" or len(ended) > 1:
             end(self)
@@ -444,7 +445,7 @@ def test_an_interruption_while_a_worker_is_ended_ends_nothing_twice(
             raise KeyboardInterrupt
         return 0
 
-    monkeypatch.setattr(_Started, "end", interrupted)
+    monkeypatch.setattr(Started, "end", interrupted)
     with Worker(("numpy",)) as worker:
         first = worker.call(_sleep, 0, returns=int)
         with pytest.raises(KeyboardInterrupt):
@@ -459,14 +460,14 @@ def test_an_interruption_while_a_worker_is_ended_ends_nothing_twice(
 
 
 def test_an_interruption_while_a_worker_dies_ends_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    end, ended = _Started.end, []
+    end, ended = Started.end, []
 
-    def interrupted(self: _Started) -> int:
+    def interrupted(self: Started) -> int:
         ended.append(self.process.pid)
         end(self)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_Started, "end", interrupted)
+    monkeypatch.setattr(Started, "end", interrupted)
     with Worker(("numpy",)) as worker:
         first = worker.call(_sleep, 0, returns=int)
         with pytest.raises(KeyboardInterrupt):

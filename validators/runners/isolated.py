@@ -1,6 +1,6 @@
 """A runtime in a worker: native code that crashes, hangs or takes all memory has failed one run, and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -58,19 +58,28 @@ def opened(name: str, opener: str, artifact: Path, worker: Worker, tensor: Input
     face = load()
     place = worker.starts, face.number
 
-    def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
+    def ask(inputs: Mapping[str, np.ndarray]) -> Callable[[], Arrays]:
         nonlocal place
         if len(deaths) == _MOST_DEATHS:
             raise RunnerError(f"not run, since {name} died {_MOST_DEATHS} times on this file: {deaths[-1]}")
         if worker.starts != place[0] or not worker.alive:
             number = load().number
             place = worker.starts, number
-        try:
-            return worker.call(_run, place[1], dict(inputs), raises=(RunnerError,))
-        except WorkerError as error:
-            raise failed(error) from error
+        answer = worker.ask(_run, place[1], dict(inputs), raises=(RunnerError,))
 
-    return Runner(name, face.inputs, face.outputs, face.metadata, run, face.float16, face.stateful)
+        def wait() -> Arrays:
+            try:
+                arrays: Arrays = answer()
+            except WorkerError as error:
+                raise failed(error) from error
+            return arrays
+
+        return wait
+
+    def run(inputs: Mapping[str, np.ndarray]) -> Arrays:
+        return ask(inputs)()
+
+    return Runner(name, face.inputs, face.outputs, face.metadata, run, face.float16, face.stateful, ask=ask)
 
 
 # In the worker alone.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -42,6 +43,9 @@ class Runner:
     `run` takes and returns named arrays; it raises RunnerError when the runtime does. `metadata` is what the
     artifact says of itself, without a prefix. `float16` tells that some of what it computes is rounded to that.
 
+    What can be asked without waiting has `ask`, which gives what waits and answers as `run` does; either may raise
+    RunnerError. What is asked next waits for the answer before.
+
     What is `stateful` keeps a state between calls: each `run` has a new one, and `begin` gives a `run` whose calls
     share one. A runner that lives in a worker has no `begin`.
     """
@@ -54,16 +58,38 @@ class Runner:
     float16: bool = False
     stateful: bool = False
     begin: Callable[[], Callable[[Mapping[str, np.ndarray]], Arrays]] | None = None
+    ask: Callable[[Mapping[str, np.ndarray]], Callable[[], Arrays]] | None = None
 
 
 def run_batch(runner: Runner, inputs: Mapping[str, np.ndarray]) -> Arrays:
     """As `runner.run`; where the artifact takes one clip at a time, row by row. Raises RunnerError."""
-    batched = [np.ndim(value) > 0 for value in inputs.values()]
-    rows = len(next(iter(inputs.values()))) if batched and all(batched) else 1
-    if rows == 1 or not runner.inputs or runner.inputs[0].axes[:1] != (1,):
+    rows = _rows(runner, inputs)
+    if rows == 1:
         return runner.run(inputs)
     answers = [runner.run({name: value[row : row + 1] for name, value in inputs.items()}) for row in range(rows)]
     return {name: np.concatenate([np.atleast_1d(answer[name]) for answer in answers]) for name in answers[0]}
+
+
+def ask_batch(runner: Runner, inputs: Mapping[str, np.ndarray]) -> Callable[[], Arrays]:
+    """As `run_batch`, begun where the runner can be asked, and done once it is waited for; that raises RunnerError."""
+    if runner.ask is None or _rows(runner, inputs) != 1:
+        return partial(run_batch, runner, inputs)
+    try:
+        return runner.ask(inputs)
+    except RunnerError as error:
+        refusal = error
+
+    def refused() -> Arrays:
+        raise refusal
+
+    return refused
+
+
+def _rows(runner: Runner, inputs: Mapping[str, np.ndarray]) -> int:
+    """How many there are that have to run one by one."""
+    if not runner.inputs or runner.inputs[0].axes[:1] != (1,) or not all(np.ndim(value) for value in inputs.values()):
+        return 1
+    return len(next(iter(inputs.values()), (0,)))
 
 
 def shortened(error: BaseException) -> str:

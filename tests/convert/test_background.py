@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
+from convert.background import in_background
 from recipes.base import limits
-from recipes.base.background import in_background
 from recipes.base.errors import UserError
 from validators.results import Check
 
