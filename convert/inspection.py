@@ -27,6 +27,7 @@ with quiet("coremltools"):
     from validators.coreml.cost import macs
     from validators.coreml.hazards import Hazard, hazards
     from validators.coreml.rules import Breach, Program, check_programs, programs
+    from validators.coreml.rules.program import MOST_SHAPES
 
 if TYPE_CHECKING:
     from validators.coreml.rules.program import Feature
@@ -161,7 +162,9 @@ def _in_words(feature: "Feature") -> tuple[str, str, str]:
 
 def _sizes_in_words(feature: "Feature") -> str:
     if feature.enumerated:
-        return " or ".join(_listed(shape) for shape in feature.enumerated)
+        more = len(feature.enumerated) - MOST_SHAPES
+        words = " or ".join(_listed(shape) for shape in feature.enumerated[:MOST_SHAPES])
+        return f"{words} or {more:,} more" if more > 0 else words
     if feature.ranges:
         return _listed(
             low if low == high else f"{low} to {'any' if high is None else high}" for low, high in feature.ranges

@@ -15,7 +15,7 @@ with quiet("coremltools"):
     import coremltools as ct
     from coremltools.proto import FeatureTypes_pb2
 
-    from validators.coreml.contents import check_constants, check_contents
+    from validators.coreml.contents import check_contents, check_program
 
 _FLOAT32 = FeatureTypes_pb2.ArrayFeatureType.FLOAT32
 _FLOAT16 = FeatureTypes_pb2.ArrayFeatureType.FLOAT16
@@ -39,7 +39,7 @@ def check_coreml_file(
     try:
         check_contents(path)
         spec = ct.utils.load_spec(str(path))
-        check_constants(spec, str(path))
+        check_program(spec, str(path))
     except Exception as error:  # its readers raise plain and protobuf errors alike
         return [judged(path.name, precision, "file", iter([f"is no readable package: {error}"]))]
     stream = tensor.stream if keeps_state else None

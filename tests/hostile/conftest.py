@@ -78,12 +78,15 @@ class Ended:
 
 
 class Commands:
-    """The command as a user runs it, a process each time, but for the seconds that PyTorch takes to import."""
+    """The command as a user runs it, a process each time, but for the seconds that PyTorch takes to import.
 
-    def __init__(self, folder: Path) -> None:
+    Those of `modules` too.
+    """
+
+    def __init__(self, folder: Path, *modules: str) -> None:
         self._said = folder
         self._zygote = subprocess.Popen(
-            [sys.executable, "-m", "tests.hostile.zygote"],
+            [sys.executable, "-m", "tests.hostile.zygote", *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

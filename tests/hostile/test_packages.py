@@ -1,9 +1,11 @@
 """Core ML packages that kill, stall or starve what reads or runs them: each fails checks of its own."""
 
 import contextlib
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from convert.verify import File, check_artifact
 from recipes.base import limits
 from recipes.base.errors import UserError
 from recipes.base.tensor import Input, Output, Tolerance
+from tests.hostile.conftest import Commands
 from validators.results import Check, exit_code
 from validators.runners.runner import RunnerError
 from validators.values import Case
@@ -229,6 +232,65 @@ def _names_that_control_a_terminal(spec: Any) -> None:
     spec.description.output[0].name = "y\x1b[31m\nerror: none"
 
 
+def _value_made_again_20_000_times(spec: Any) -> None:
+    operation = type(_operations(spec)[-1])()
+    operation.CopyFrom(_operations(spec)[-1])
+    _operations(spec).extend([operation] * 20_000)
+
+
+@change
+def _value_that_is_an_input(spec: Any) -> None:
+    _operations(spec)[0].outputs[0].name = spec.description.input[0].name
+
+
+@change
+def _value_made_again_in_a_block(spec: Any) -> None:
+    _operations(spec)[-1].blocks.add().operations.add().CopyFrom(_operations(spec)[0])
+
+
+@change
+def _value_given_by_a_block_to_what_follows(spec: Any) -> None:
+    inner = _operations(spec)[-2].blocks.add().operations.add()
+    inner.CopyFrom(_operations(spec)[0])
+    inner.outputs[0].name = _first_read(spec).name = "inner"
+
+
+@change
+def _value_read_before_it_is_made(spec: Any) -> None:
+    _first_read(spec).name = _operations(spec)[-1].outputs[0].name
+
+
+@change
+def _value_that_a_function_gives_and_nobody_makes(spec: Any) -> None:
+    (function,) = spec.mlProgram.functions.values()
+    function.block_specializations[function.opset].outputs[0] = "nobody"
+
+
+def _first_read(spec: Any) -> Any:
+    """The first value that the last operation reads, by name."""
+    bindings = (binding for argument in _operations(spec)[-1].inputs.values() for binding in argument.arguments)
+    return next(binding for binding in bindings if binding.name)
+
+
+def _shapes_of_50_000_lengths(spec: Any) -> None:
+    array = spec.description.input[0].type.multiArrayType
+    for size in range(50_000):
+        array.enumeratedShapes.shapes.add(shape=[1, 32_000 + size])
+
+
+def _bounds_of_500_000_sizes(spec: Any) -> None:
+    array = spec.description.input[0].type.multiArrayType
+    for _ in range(500_000):
+        array.shapeRange.sizeRanges.add(lowerBound=1, upperBound=2)
+
+
+@change
+def _shapes_of_two_ranks(spec: Any) -> None:
+    array = spec.description.input[0].type.multiArrayType
+    array.enumeratedShapes.shapes.add(shape=[1, 8])
+    array.enumeratedShapes.shapes.add(shape=[8])
+
+
 @pytest.fixture
 def limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A gigabyte of memory and a few seconds: enough for anything that is no bomb."""
@@ -275,6 +337,66 @@ def test_a_hostile_package_fails_its_own_checks_alone(
     assert {runtime for runtime, _ in _run(checks)} == set(EXECUTORS)
     assert not any("Traceback" in check.message for check in checks)
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.mlpackage"]
+
+
+# Whether reading it is refused, or it is read and breaks a rule; and what is said.
+COMMANDED: dict[str, tuple[Change, bool, str]] = {
+    "a value made 20,001 times": (_value_made_again_20_000_times, True, "'melspec' is made twice"),
+    "a value that is an input": (CHANGES["value that is an input"], True, "'waveform' is made twice"),
+    "a value made again in a block": (CHANGES["value made again in a block"], True, "is made twice"),
+    "a value read before it is made": (
+        CHANGES["value read before it is made"],
+        True,
+        "reads the value 'melspec', which nothing before it makes",
+    ),
+    "50,000 shapes": (_shapes_of_50_000_lengths, False, "enumerates 50000 shapes"),
+    "bounds of 500,000 sizes": (_bounds_of_500_000_sizes, True, "has a shape of 2 dimensions, and allows one of"),
+    "no program": (CHANGES["no program"], True, "is not an ML program"),
+    "an operator that nobody knows": (CHANGES["operator that nobody knows"], False, "knows no such op"),
+    "a name that controls a terminal": (CHANGES["names that control a terminal"], False, "is no identifier"),
+}
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """coremltools takes seconds to import, too."""
+    started = Commands(tmp_path_factory.mktemp("said"), "convert.inspection", "validators.coreml_file")
+    yield started
+    started.close()
+
+
+@pytest.mark.parametrize("name", COMMANDED)
+def test_the_command_says_what_is_wrong_with_a_package(
+    folder: Path, commands: Commands, refused: Callable[..., str], noted: Callable[[str, object], None], name: str
+) -> None:
+    """In a failed check of `convert check`, and in the one line or among the broken rules of `convert inspect`."""
+    spoil, is_refused, said = COMMANDED[name]
+    (package,) = folder.glob("*.mlpackage")
+    spec = ct.utils.load_spec(str(package))
+    spoil(spec)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    content = spec.SerializeToString()
+    manifest["files"][f"{package.name}/{SPEC}"] = {"size": len(content), "sha256": sha256(content).hexdigest()}
+    for path, written in ((package / SPEC, content), (folder / "manifest.json", json.dumps(manifest).encode())):
+        path.unlink()
+        path.write_bytes(written)
+    checked = commands.run("check", folder, "--json")
+    noted("seconds", checked.seconds)
+    noted("peak", checked.peak)
+    assert checked.exit_code == 1, checked
+    assert "Traceback" not in checked.stdout + checked.stderr
+    assert all(line.isprintable() for line in checked.stderr.splitlines())
+    failed = [check for check in json.loads(checked.stdout)["checks"] if check["status"] == "failed"]
+    assert any(said in check["message"] for check in failed if check["kind"] in ("file", "rules")), failed
+    assert (checked.seconds < 20, checked.peak < 1_500_000_000) == (True, True), checked
+    if is_refused:
+        assert said in refused("inspect", package)
+        return
+    shown = commands.run("inspect", package)
+    assert (shown.exit_code, shown.stderr) == (1, ""), shown
+    assert said in shown.stdout
+    assert all(line.isprintable() for line in shown.stdout.splitlines())
+    assert (shown.seconds < 20, shown.peak < 1_500_000_000) == (True, True), shown
 
 
 @pytest.fixture(scope="module")

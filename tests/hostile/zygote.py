@@ -1,7 +1,8 @@
 """Runs the command again and again without importing PyTorch each time, and says what each run took.
 
-`python -m tests.hostile.zygote` forks for each request, a line of JSON on its standard input: the words of the command
-and the two files for what it prints. It answers with two lines, its number and how it ended.
+`python -m tests.hostile.zygote [MODULE ...]` imports these too, and forks for each request, a line of JSON on its
+standard input: the words of the command and the two files for what it prints. It answers with two lines, its number
+and how it ended.
 """
 
 import json
@@ -14,7 +15,7 @@ from typing import Any
 
 
 def main() -> None:
-    for name in ("convert.pipeline", "recipes.base.audio", "recipes.base.weights"):
+    for name in ("convert.pipeline", "recipes.base.audio", "recipes.base.weights", *sys.argv[1:]):
         import_module(name)
     for line in sys.stdin:
         request = json.loads(line)

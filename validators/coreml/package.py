@@ -20,7 +20,7 @@ from coremltools.converters.mil.mil.input_type import InputSpec
 from coremltools.converters.mil.mil.types.symbolic import is_symbolic, is_variadic
 
 from validators.coreml import kernels as _kernels  # noqa: F401  (registers every kernel)
-from validators.coreml.contents import check_constants, check_contents
+from validators.coreml.contents import check_contents, check_program
 from validators.coreml.errors import PackageError, UnsupportedOpError
 from validators.coreml.registry import OPSETS, lookup
 
@@ -167,7 +167,9 @@ def _lenient_loader() -> Iterator[None]:
 def opened(model: str | PathLike[str] | ct.models.MLModel) -> tuple[ct.models.MLModel, str]:
     """The model, not loaded into any runtime, and what to call it in messages; `PackageError` when it is unreadable."""
     if isinstance(model, ct.models.MLModel):
-        return model, model.package_path or "in-memory model"
+        source = model.package_path or "in-memory model"
+        check_program(model.get_spec(), source)
+        return model, source
     path = Path(model)
     if not path.exists():
         raise PackageError(f"{path}: no such file or folder")
@@ -178,7 +180,7 @@ def opened(model: str | PathLike[str] | ct.models.MLModel) -> tuple[ct.models.ML
         loaded = ct.models.MLModel(str(path), skip_model_load=True)
     except Exception as error:  # coremltools has no error type of its own for a broken package
         raise PackageError(f"{path}: not a readable Core ML model: {error}") from error
-    check_constants(loaded.get_spec(), str(path))
+    check_program(loaded.get_spec(), str(path))
     return loaded, str(path)
 
 

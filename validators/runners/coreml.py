@@ -14,7 +14,7 @@ with quiet("coremltools"):
     import coremltools as ct
 
     from validators.coreml import CoreMLError, CoreMLModel
-    from validators.coreml.contents import check_constants, check_contents
+    from validators.coreml.contents import check_contents, check_program
 
 # MLFeatureType names of ArrayFeatureType.ArrayDataType in coremltools' FeatureTypes.proto.
 _DTYPES = {65568: "float32", 65552: "float16", 65600: "float64", 131104: "int32", 131080: "int8"}
@@ -26,7 +26,7 @@ def open_native(path: Path) -> Runner:
     """Apple's runtime; macOS only."""
     try:
         check_contents(path)
-        check_constants(ct.utils.load_spec(str(path)), str(path))
+        check_program(ct.utils.load_spec(str(path)), str(path))
         with quiet("coremltools"):
             model = ct.models.MLModel(str(path))
     except Exception as error:  # coremltools wraps the framework's errors in plain ones

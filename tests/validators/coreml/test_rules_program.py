@@ -10,8 +10,8 @@ from coremltools.converters.mil.mil import Function, Program
 from coremltools.models.utils import MultiFunctionDescriptor, save_multifunction
 
 from validators.coreml import CoreMLModel, PackageError
-from validators.coreml.rules import RULES, check_rules, programs
-from validators.coreml.rules.sizes import settings, shapes
+from validators.coreml.rules import RULES, check_rules, programs, sizes
+from validators.coreml.rules.sizes import possible, settings, shapes
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "coreml-rules.md"
 BAD_PAD = [1, 1, 0, 0, 0, 0]
@@ -42,6 +42,77 @@ def test_sizes_are_those_that_the_executor_sees(made_pann, length):
 def test_the_ends_of_a_range_are_judged(made_pann):
     (program,) = programs(made_pann.mlpackage)
     assert [shape["waveform"] for shape in settings(program)] == [(1, 9920), (1, 1920000)]
+
+
+def test_a_value_has_every_shape_that_a_setting_gives_it(made_pann):
+    (program,) = programs(made_pann.mlpackage)
+    cases = [shapes(program, inputs) for inputs in settings(program)]
+    found = possible(program)
+    assert {value: set(several) for value, several in found.items()} == {
+        value: {case[value] for case in cases} for value in cases[0]
+    }
+    assert {len(several) for several in found.values()} == {1, 2}
+
+
+def with_lengths(model, lengths):
+    spec = model.get_spec()
+    array = spec.description.input[0].type.multiArrayType
+    for length in lengths:
+        array.enumeratedShapes.shapes.add(shape=[1, length])
+    for values in (spec.mlProgram.functions["main"].inputs, operations(spec)[-1].outputs):
+        values[0].type.tensorType.dimensions[1].unknown.variadic = False
+    return ct.models.MLModel(spec, skip_model_load=True, weights_dir=model.weights_dir)
+
+
+def operations(spec):
+    function = spec.mlProgram.functions["main"]
+    return function.block_specializations[function.opset].operations
+
+
+def test_a_large_program_is_tried_at_the_ends_of_its_shapes(make_model, monkeypatch):
+    model = make_model(lambda x: mb.relu(x=x, name="y"), {"x": np.zeros((1, 4), np.float32)})
+    (program,) = programs(with_lengths(model, [7, 4, 9, 300, 5, 6]))
+    (y,) = program.outputs
+    assert {length for _, length in possible(program)[y]} == {7, 4, 9, 300, 5, 6}
+    monkeypatch.setattr(sizes, "_MOST_FOUND", 8)
+    assert {length for _, length in possible(program)[y]} == {4, 5, 9, 300}
+
+
+def test_no_more_shapes_are_tried_than_an_input_may_have(make_model):
+    model = make_model(lambda x: mb.relu(x=x, name="y"), {"x": np.zeros((1, 4), np.float32)})
+    (program,) = programs(with_lengths(model, range(1, 1000)))
+    assert len(list(settings(program))) == 128
+
+
+def branches(model, name):
+    """The model with the results of its two branches called by this name, both."""
+    spec = model.get_spec()
+    (cond,) = (op for op in operations(spec) if op.type == "cond")
+    for block in cond.blocks:
+        old = block.outputs[0]
+        for op in block.operations:
+            for value in op.outputs:
+                value.name = name if value.name == old else value.name
+        block.outputs[0] = name
+    return ct.models.MLModel(spec, skip_model_load=True, weights_dir=model.weights_dir)
+
+
+def test_two_branches_may_call_their_values_alike_but_not_as_one_outside(make_model):
+    def build(x, go):
+        return mb.cond(
+            pred=mb.cast(x=mb.squeeze(x=go), dtype="bool"),
+            _true_fn=lambda: mb.mul(x=x, y=2.0),
+            _false_fn=lambda: mb.add(x=x, y=5.0),
+        )
+
+    x = np.ones((1, 4), np.float32)
+    model = make_model(build, {"x": x, "go": np.zeros(1, np.int32)})
+    alike = CoreMLModel(branches(model, "alike"))
+    for go, expected in ((0, 6), (1, 2)):
+        (y,) = alike.predict({"x": x, "go": np.array([go], np.int32)}).values()
+        np.testing.assert_array_equal(y, x * expected)
+    with pytest.raises(PackageError, match="the value 'x' is made twice"):
+        CoreMLModel(branches(model, "x"))
 
 
 def test_a_breach_inside_a_nested_block(make_model):
@@ -102,12 +173,13 @@ def test_errors_come_before_warnings(make_model):
     assert [breach.severity for breach in found] == ["error", "error", "warning"]
 
 
-def test_a_value_that_nobody_makes_is_left_to_the_loader(make_model):
+def test_a_value_that_nobody_makes(make_model):
     model = make_model(lambda x: mb.relu(x=x, name="y"), {"x": np.zeros((1, 4), np.float32)})
     spec = model.get_spec()
     function = spec.mlProgram.functions["main"]
     function.block_specializations[function.opset].operations[0].inputs["x"].arguments[0].name = "nobody"
-    assert errors(ct.models.MLModel(spec, skip_model_load=True, weights_dir=model.weights_dir)) == []
+    with pytest.raises(PackageError, match="relu reads the value 'nobody', which nothing before it makes"):
+        check_rules(ct.models.MLModel(spec, skip_model_load=True, weights_dir=model.weights_dir))
 
 
 def test_a_function_without_its_block(make_model):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from validators.coreml.rules.families import family
 from validators.coreml.rules.program import Program
 from validators.coreml.rules.rule import Finding, at, rule
-from validators.coreml.rules.sizes import settings, shapes
+from validators.coreml.rules.sizes import possible
 
 _MOST_ON_GPU = 16384
 _WIDEST_KERNEL = 15
@@ -20,10 +20,10 @@ _CONVOLUTIONS = sorted(family("conv"))
     source="ct 283, 324; public compute plans",
 )
 def gpu_dimension(program: Program) -> Iterator[Finding]:
-    cases = [shapes(program, inputs) for inputs in settings(program)]
+    found = possible(program)
     for op in program.of(*_CONVOLUTIONS):
         values = [value for value in (op.input("x"), *op.outputs) if value is not None]
-        sizes = [size for case in cases for value in values for size in (case[value] or ()) if size is not None]
+        sizes = [size for value in values for shape in found[value] for size in shape or () if size is not None]
         if sizes and max(sizes) > _MOST_ON_GPU:
             yield at(op, f"has a dimension of up to {max(sizes)}")
 

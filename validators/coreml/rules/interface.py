@@ -3,13 +3,12 @@
 import re
 from collections.abc import Iterator
 
-from validators.coreml.rules.program import Feature, Program, Value
+from validators.coreml.rules.program import MOST_SHAPES, Feature, Program, Value
 from validators.coreml.rules.rule import Finding, rule
 
 _IOS16, _IOS18, _IOS26 = 7, 9, 10
 # Element types by the specification version that admits them first.
 _ADMITTED = {"fp32": 0, "int32": 0, "fp16": _IOS16, "int8": _IOS26}
-_MOST_SHAPES = 128
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_@]*")
 
 
@@ -74,13 +73,13 @@ def unbounded(program: Program) -> Iterator[Finding]:
 @rule(
     "enumerated-shapes",
     "error",
-    why=f"an input enumerates at most {_MOST_SHAPES} shapes",
+    why=f"an input enumerates at most {MOST_SHAPES} shapes",
     fix="enumerate fewer shapes, or give a ct.RangeDim",
     source="guide on flexible inputs",
 )
 def enumerated_shapes(program: Program) -> Iterator[Finding]:
     for feature in program.features:
-        if len(feature.enumerated) > _MOST_SHAPES:
+        if len(feature.enumerated) > MOST_SHAPES:
             yield Finding(feature.name, "input", f"enumerates {len(feature.enumerated)} shapes")
 
 

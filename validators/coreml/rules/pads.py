@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from validators.coreml.rules.program import Op, Program
 from validators.coreml.rules.rule import Finding, at, rule
-from validators.coreml.rules.sizes import settings, shapes
+from validators.coreml.rules.sizes import possible
 
 _MODES = ("constant", "reflect", "replicate")
 _COPYING = ("reflect", "replicate")
@@ -80,13 +80,13 @@ def pad_unknown_size(program: Program) -> Iterator[Finding]:
 
 def _limits(program: Program) -> Iterator[tuple[Op, int, int, int | None]]:
     """Per copying pad and dimension its greater amount, and the least size, None where that is unknown."""
-    cases = [shapes(program, inputs) for inputs in settings(program)]
+    found = possible(program)
     for op in program.of("pad"):
         x = op.input("x")
         if x is None or _mode(op) not in _COPYING:
             continue
         for dimension, before, after in _amounts(op):
-            sizes = [shape[dimension] for case in cases if (shape := case[x]) is not None and len(shape) >= -dimension]
+            sizes = [shape[dimension] for shape in found[x] if shape is not None and len(shape) >= -dimension]
             known = [size for size in sizes if size is not None]
             yield op, dimension, max(before, after), min(known, default=None)
 

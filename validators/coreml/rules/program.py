@@ -21,6 +21,9 @@ from validators.coreml.package import ValueType, opened
 
 Shape = tuple[int | None, ...]
 
+# Of an input that enumerates them: https://apple.github.io/coremltools/docs-guides/source/flexible-inputs.html
+MOST_SHAPES = 128
+
 _SHORT = {"FLOAT": "fp", "BFLOAT": "bf", "STRING": "str"}
 
 
@@ -205,14 +208,15 @@ def _feature(message: Any) -> Feature:
 
 
 class _Reader:
-    """Reads blocks with the names that are in scope; `ops` grows in order."""
+    """Reads blocks, whose names are known to be in scope; `ops` grows in order."""
 
     def __init__(self, weights: str) -> None:
         self.weights = weights
         self.ops: list[Op] = []
 
     def block(self, block: Any, scope: dict[str, Value]) -> tuple[Value, ...]:
-        scope = {**scope, **{item.name: Value(item.name, declared_type(item.type)) for item in block.inputs}}
+        """`scope` is one for all blocks: a copy for each would be quadratic, and what is read is checked already."""
+        scope.update((item.name, Value(item.name, declared_type(item.type))) for item in block.inputs)
         for message in block.operations:
             inputs = {
                 name: tuple(self._operand(binding, scope) for binding in argument.arguments)
@@ -227,13 +231,9 @@ class _Reader:
             for nested in message.blocks:
                 self.block(nested, scope)
             scope.update((value.name, value) for value in outputs)
-        return tuple(scope.get(name, _unbound(name)) for name in block.outputs)
+        return tuple(scope[name] for name in block.outputs)
 
     def _operand(self, binding: Any, scope: Mapping[str, Value]) -> Value:
         if binding.WhichOneof("binding") == "value":
             return Value("", declared_type(binding.value.type), "", binding.value, self.weights)
-        return scope.get(binding.name, _unbound(binding.name))
-
-
-def _unbound(name: str) -> Value:
-    return Value(name, ValueType("unknown", None))
+        return scope[binding.name]

@@ -5,37 +5,78 @@ that are not listed here, shapes that the program computes and whatever depends 
 may then claim nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from math import prod
 
 from validators.coreml.rules.families import family
-from validators.coreml.rules.program import Op, Program, Shape, Value
+from validators.coreml.rules.program import MOST_SHAPES, Op, Program, Shape, Value
 
 Shapes = dict[Value, Shape | None]
 _Rule = Callable[[Op, Shapes], Shape | None]
 
+# About a second's work: 128 settings of 4,000 ops, and a tagger has some hundred.
+_MOST_FOUND = 500_000
 
-def settings(program: Program) -> list[dict[str, Shape]]:
+
+def settings(program: Program) -> Iterator[dict[str, Shape]]:
     """Input shapes by name that the description admits, at the ends of what is flexible.
 
-    Ranges give their least and greatest sizes, enumerated shapes all of them; several inputs change together.
+    Ranges give their least and greatest sizes, enumerated shapes as many as Core ML takes: a rule says where there are
+    more. Several inputs change together.
     """
     extremes = {feature.name: feature.extremes() for feature in program.features if feature.kind == "multiArrayType"}
-    count = max(map(len, extremes.values()), default=1)
-    return [{name: shapes[min(index, len(shapes) - 1)] for name, shapes in extremes.items()} for index in range(count)]
+    count = min(max(map(len, extremes.values()), default=1), MOST_SHAPES)
+    for index in range(count):
+        yield {name: shapes[min(index, len(shapes) - 1)] for name, shapes in extremes.items()}
 
 
 def shapes(program: Program, inputs: Mapping[str, Shape]) -> Shapes:
     """The shape of every value for these shapes of the inputs; a shape of None is an unknown rank."""
-    found: Shapes = {value: _agreed(value.type.shape, inputs.get(value.name)) for value in program.inputs}
-    for op in program.ops:
+    found: Shapes = {}
+    _find(found, program, inputs, program.ops)
+    return found
+
+
+def possible(program: Program) -> dict[Value, tuple[Shape | None, ...]]:
+    """The shapes of every value over all settings, each once.
+
+    Of a program so large that all would take minutes, the settings in the middle are left out.
+    """
+    # The others are what the file declares them to be, whatever the inputs are.
+    ops = [op for op in program.ops if _is_free(op)]
+    first, *others = _ends(list(settings(program)), max(_MOST_FOUND // (1 + len(ops)), 2))
+    found = shapes(program, first)
+    free = {value: {found[value]: None} for value in (*program.inputs, *(value for op in ops for value in op.outputs))}
+    for inputs in others:
+        _find(found, program, inputs, ops)
+        for value, seen in free.items():
+            seen[found[value]] = None
+    return {value: tuple(free[value]) if value in free else (shape,) for value, shape in found.items()}
+
+
+def _ends(cases: list[dict[str, Shape]], most: int) -> list[dict[str, Shape]]:
+    """Half of them with the least inputs and half with the greatest, where there are more."""
+    if len(cases) <= most:
+        return cases
+    ordered = sorted(cases, key=lambda inputs: sum(prod(size or 0 for size in shape) for shape in inputs.values()))
+    return [*ordered[: most // 2], *ordered[len(cases) - (most - most // 2) :]]
+
+
+def _find(found: Shapes, program: Program, inputs: Mapping[str, Shape], ops: Iterable[Op]) -> None:
+    """Enter what these ops make of the inputs."""
+    found.update((value, _agreed(value.type.shape, inputs.get(value.name))) for value in program.inputs)
+    for op in ops:
         for value in (value for values in op.inputs.values() for value in values):
             found.setdefault(value, value.type.shape)  # inputs of nested blocks, constants in place
-        derived = _derived(op, found)
+        derived = _derived(op, found) if _is_free(op) else None
         for index, value in enumerate(op.outputs):
             found[value] = _agreed(value.type.shape, derived if index == 0 else None)
-    return found
+
+
+def _is_free(op: Op) -> bool:
+    """Whether the file leaves a size of what it makes open."""
+    return any(value.type.shape is None or None in value.type.shape for value in op.outputs)
 
 
 def _derived(op: Op, found: Shapes) -> Shape | None:

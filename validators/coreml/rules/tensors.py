@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from validators.coreml.rules.families import family
 from validators.coreml.rules.program import Op, Program, Value
 from validators.coreml.rules.rule import Finding, at, rule
-from validators.coreml.rules.sizes import settings, shapes
+from validators.coreml.rules.sizes import possible
 
 _MOST_DIMENSIONS = 5
 _POOLS = sorted(family("pool"))
@@ -67,11 +67,9 @@ def rank(program: Program) -> Iterator[Finding]:
     source="ct 1040, 1635, 1765",
 )
 def zero_size(program: Program) -> Iterator[Finding]:
-    cases = [shapes(program, inputs) for inputs in settings(program)]
+    found = possible(program)
     for kind, value in _tensors(program):
-        empty = [
-            shape for case in cases if (shape := case[value]) and any(size is not None and size <= 0 for size in shape)
-        ]
+        empty = [shape for shape in found[value] if shape and any(size is not None and size <= 0 for size in shape)]
         if empty:
             sizes = ", ".join("?" if size is None else str(max(size, 0)) for size in empty[0])
             yield Finding(value.name, kind, f"can have the shape ({sizes})")
