@@ -32,6 +32,7 @@ _CATEGORIES = {
     "test_packages": "Core ML packages",
     "test_folders": "folders, their papers, and text from files",
     "test_sounds": "sounds and arrays",
+    "test_dumps": "dumps and references",
     "test_fuzz": "any of these, changed at random",
     "test_signals": "signals and faults of ours",
     "test_worker": "what happens in a worker",

@@ -4,7 +4,7 @@ from math import prod
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, FailFast, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from recipes.base.errors import UserError
@@ -13,7 +13,11 @@ from validators.dumps.dump import Dump
 from validators.reference.format import OutputPort, Values
 from validators.reference.load import read_values
 
-MOST_ELEMENTS = 2**29
+MOST_ELEMENTS = 2**27
+# Of a text, and of what stands between its numbers, and in its objects and lists: each takes up to 100 bytes of memory,
+# or thousands where it is one of those that are wrong.
+_MOST_BYTES = 2**28
+_MOST = {b",": 10**7, b":": 10**5, b"{": 10**5, b"[": 10**5}
 
 _LENIENT = ConfigDict(extra="ignore", strict=True)
 
@@ -27,16 +31,18 @@ class _Case:
 @dataclass(frozen=True, config=_LENIENT)
 class _Answers:
     schema: Literal["soundport.reference/1"]
-    cases: Annotated[tuple[_Case, ...], Field(min_length=1)]
-    outputs: tuple[OutputPort, ...] = ()
+    cases: Annotated[tuple[_Case, ...], Field(min_length=1), FailFast()]
+    outputs: Annotated[tuple[OutputPort, ...], FailFast()] = ()
 
 
 def read(path: Path, content: bytes) -> Dump:
     """Every case by its name. The sounds and the facts of the model may be missing, as in what an app writes."""
+    if len(content) > _MOST_BYTES or any(content.count(sign) > most for sign, most in _MOST.items()):
+        raise UserError(f"{path}: holds more numbers or names than are read of JSON; write it as .npz")
     try:
         answers = TypeAdapter(_Answers).validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "top level"
         raise UserError(
             f"{path}: {place}: {complaint(first['msg'])}; it must be in the format of reference.json, "

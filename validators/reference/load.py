@@ -1,11 +1,9 @@
 """Reads a reference back, and trusts nothing in it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from io import BytesIO
 from math import prod
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -15,9 +13,21 @@ from pydantic import TypeAdapter, ValidationError
 from recipes.base import files, plain_json
 from recipes.base.errors import UserError
 from recipes.base.fields import complaint
+from validators.arrays import of_npy
 from validators.compare import Sampled, axis_faults
 from validators.reference import wav
-from validators.reference.format import FILE, MOST_BYTES, SCHEMA, CaseEntry, Dump, Header, Sounds, Values
+from validators.reference.format import (
+    FILE,
+    MOST_BYTES,
+    SCHEMA,
+    CaseEntry,
+    Dump,
+    Header,
+    InputPort,
+    OutputPort,
+    Sounds,
+    Values,
+)
 from validators.values import Case
 
 # Of all the files together: 35 minutes of sound at 32 kHz.
@@ -47,12 +57,19 @@ def read(folder: Path) -> Reference:
     path = folder / FILE
     dump = _parsed(path)
     header = Header(**{field.name: getattr(dump, field.name) for field in fields(Header)})
-    names = [case.name.lower() for case in dump.cases]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"{path}: two cases are called {name!r}; make the folder again")
+    _refuse_twice(path, "cases", (case.name.lower() for case in dump.cases))
+    ports: list[InputPort | OutputPort] = [header.input, *header.outputs, *header.inner]
+    _refuse_twice(path, "arrays", (port.name for port in ports))
     _refuse_length(path, dump.cases)
     return Reference(header, tuple(_case(path, header, case) for case in dump.cases))
+
+
+def _refuse_twice(path: Path, what: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise UserError(f"{path}: two {what} are called {name!r}; make the folder again")
+        seen.add(name)
 
 
 def _refuse_length(path: Path, cases: Sequence[CaseEntry]) -> None:
@@ -87,7 +104,8 @@ def _parsed(path: Path) -> Dump:
     try:
         return TypeAdapter(Dump).validate_json(content)
     except ValidationError as error:
-        complaints = [f"{_place(item['loc'], data)}: {complaint(item['msg'])}" for item in error.errors()[:3]]
+        found = error.errors(include_url=False, include_context=False, include_input=False)[:3]
+        complaints = [f"{_place(item['loc'], data)}: {complaint(item['msg'])}" for item in found]
         raise UserError(f"{path}: {'; '.join(complaints)}; make the folder again") from None
 
 
@@ -149,18 +167,18 @@ def read_values(folder: Path, where: str, entry: Values) -> Sampled:
 
 def _whole(folder: Path, where: str, name: str, shape: Sequence[int]) -> NDArray[np.float32]:
     try:
-        # In memory, where the numbers are counted before room is made for as many as the header says.
-        most = prod(shape) * _WIDEST_BYTES + _MOST_HEAD_BYTES
-        content = files.content(_inside(folder, where, name), most)
-        # Not np.load, which takes archives too. What is no header makes it raise what Python's tokenizer does.
-        whole = np.lib.format.read_array(BytesIO(content), allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError, OverflowError, TokenError):
-        raise UserError(f"{where}: {name} is missing or no NumPy file; make the folder again") from None
+        content = files.content(_inside(folder, where, name), prod(shape) * _WIDEST_BYTES + _MOST_HEAD_BYTES)
+    except OSError:
+        raise UserError(f"{where}: {name} is missing or cannot be read; make the folder again") from None
+    try:
+        whole = of_npy(name, content)
+    except UserError:
+        raise UserError(f"{where}: {name} is no NumPy file, or only a part of it; make the folder again") from None
     if whole.dtype != np.float32:
         raise UserError(f"{where}: {name} is {whole.dtype} and not float32; make the folder again")
     if not np.isfinite(whole).all():
         raise UserError(f"{where}: {name} has values that are NaN or infinite; make the folder again")
-    return np.asarray(whole)
+    return whole.astype(np.float32)
 
 
 def _inside(folder: Path, where: str, file: str) -> Path:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from recipes.base import npz
+from recipes.base.errors import UserError
 
 ARRAYS = {
     "file": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -34,3 +35,33 @@ def test_the_bytes_are_those_of_numpy() -> None:
 def test_objects_are_no_arrays() -> None:
     with pytest.raises(ValueError, match="allow_pickle=False"):
         npz.write(io.BytesIO(), {"a": np.array([{}])})
+
+
+@pytest.mark.parametrize("name", ["a/b:0", "StatefulPartitionedCall:0", "..x", "ü" * 100, "a..b", "args", " "])
+def test_names_of_models_are_found_again(name: str, tmp_path: Path) -> None:
+    npz.write(tmp_path / "a.npz", {name: ARRAYS["file"]})
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as found:
+        assert found.files == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("../../evil", "leads out"),
+        ("a/../../evil", "leads out"),
+        ("/etc/evil", "leads out"),
+        ("C:/evil", "leads out"),
+        ("C:evil", "leads out"),
+        ("\\\\host\\evil", "backslash"),
+        ("a\\b", "backslash"),
+        ("a\0b", "NUL"),
+        ("\ud800", "no Unicode"),
+        ("n" * 65_532, "has 65536 bytes"),
+        ("ü" * 40_000, "has 80004 bytes"),
+    ],
+    ids=lambda text: ascii(text[:20]),
+)
+def test_names_that_are_paths_or_too_long_are_refused(name: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=why):
+        npz.write(tmp_path / "a.npz", {"first": ARRAYS["file"], name: ARRAYS["file"]})
+    assert not (tmp_path / "a.npz").exists()
