@@ -94,21 +94,22 @@ def match(expected: Dump, got: Dump, ours: Tensors, theirs: Tensors, given: Mapp
     """
     given = given or {}
     names = {name: other for name, other in given.items() if name in ours and other in theirs}
-    for name in ours:
-        if name in theirs and name not in given and name not in names.values():
-            names[name] = name
+    taken = set(names.values())
+    names |= {name: name for name in ours if name in theirs and name not in given and name not in taken}
     by_shape: set[str] = set()
     for fits in _rules(expected, got):
+        taken = set(names.values())
         missing = {name: tensor for name, tensor in ours.items() if name not in names}
-        extra = {name: tensor for name, tensor in theirs.items() if name not in names.values()}
+        extra = {name: tensor for name, tensor in theirs.items() if name not in taken}
         found = unambiguous(missing, extra, fits)
         names |= found
         by_shape |= found.keys()
+    taken = set(names.values())
     return Match(
         {name: names[name] for name in ours if name in names},
         frozenset(by_shape),
         tuple(name for name in ours if name not in names),
-        tuple(name for name in theirs if name not in names.values()),
+        tuple(name for name in theirs if name not in taken),
     )
 
 

@@ -1,8 +1,9 @@
 """Arrays by name as NumPy's `.npz`, whatever they are called: `numpy.savez` takes them beside its own arguments."""
 
+import re
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -11,15 +12,17 @@ from recipes.base.errors import UserError
 
 # Of a name in an archive (https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.4.10).
 _MOST_BYTES = 2**16 - 1
+_DRIVE = re.compile("[A-Za-z]:/")
 
 
 def write(place: Path | IO[bytes], arrays: Mapping[str, np.ndarray[Any, Any]], *, compressed: bool = False) -> None:
     """Each array as `NAME.npy` in a new archive, as https://numpy.org/doc/stable/reference/generated/numpy.savez.html
     says; the same arrays give the same bytes.
 
-    A model is a stranger's, and so are the names of what it gives. One that is no name of a file in a folder, wherever
-    the archive is unpacked, is refused with UserError before anything is written: NumPy's readers give names back as
-    they stand there, so that under another one it would not be found again. `a/b` and `a:0` stay what they are.
+    A model is a stranger's, and so are the names of what it gives. One that leads out of the folder in which the
+    archive is unpacked is refused with UserError before anything is written: NumPy's readers give names back as they
+    stand there, so that under another one it would not be found again. `/a/b` and `a:0`, as exporters call tensors,
+    stay what they are: whatever unpacks archives takes the first slash away.
     """
     for name in arrays:
         if fault := _fault(f"{name}.npy"):
@@ -39,9 +42,7 @@ def _fault(entry: str) -> str:
         return "holds a NUL"
     if "\\" in entry:
         return "holds a backslash, which is a separator on Windows"
-    # A letter and a colon are a drive there, also without a slash behind.
-    path = PureWindowsPath(entry)
-    if path.anchor or ".." in path.parts:
+    if ".." in entry.split("/") or _DRIVE.match(entry):
         return "is a path that leads out of a folder"
     try:
         size = len(entry.encode())

@@ -37,7 +37,9 @@ def test_objects_are_no_arrays() -> None:
         npz.write(io.BytesIO(), {"a": np.array([{}])})
 
 
-@pytest.mark.parametrize("name", ["a/b:0", "StatefulPartitionedCall:0", "..x", "ü" * 100, "a..b", "args", " "])
+@pytest.mark.parametrize(
+    "name", ["a/b:0", "y:0", "/fc/Gemm_output_0", "StatefulPartitionedCall:0", "..x", "ü" * 100, "a..b", "args", " "]
+)
 def test_names_of_models_are_found_again(name: str, tmp_path: Path) -> None:
     npz.write(tmp_path / "a.npz", {name: ARRAYS["file"]})
     with np.load(tmp_path / "a.npz", allow_pickle=False) as found:
@@ -49,9 +51,8 @@ def test_names_of_models_are_found_again(name: str, tmp_path: Path) -> None:
     [
         ("../../evil", "leads out"),
         ("a/../../evil", "leads out"),
-        ("/etc/evil", "leads out"),
         ("C:/evil", "leads out"),
-        ("C:evil", "leads out"),
+        ("/../evil", "leads out"),
         ("\\\\host\\evil", "backslash"),
         ("a\\b", "backslash"),
         ("a\0b", "NUL"),
