@@ -28,6 +28,7 @@ _CATEGORIES = {
     "test_checkpoints": "checkpoints",
     "test_models": "ONNX models",
     "test_models_by_command": "ONNX models",
+    "test_ragged_answers": "ONNX models",
     "test_outside": "tensors in other files",
     "test_packages": "Core ML packages",
     "test_folders": "folders, their papers, and text from files",
