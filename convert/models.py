@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -83,12 +84,23 @@ def made(path: Path) -> tuple[Path, Manifest] | None:
     whole = path.resolve()
     for folder in (whole, *whole.parents):
         file = folder / MANIFEST
-        if file.is_file() and file.stat().st_size <= manifests.MOST_BYTES and _SCHEMA in file.read_bytes():
-            manifest = manifests.read(folder)
+        if not file.is_file():
+            continue
+        found = file.stat()
+        if manifest := _manifest(folder, (found.st_ino, found.st_mtime_ns, found.st_size)):
             inside = whole.relative_to(folder).as_posix()
             if whole == folder or any(name == inside or name.startswith(f"{inside}/") for name in manifest.files):
                 return folder, manifest
     return None
+
+
+@lru_cache(maxsize=4)
+def _manifest(folder: Path, stamp: tuple[int, int, int]) -> Manifest | None:
+    """Read once, and not once for each artifact that is compared; `stamp` tells one that was written anew."""
+    _, _, size = stamp
+    if size > manifests.MOST_BYTES or _SCHEMA not in (folder / MANIFEST).read_bytes():
+        return None
+    return manifests.read(folder)
 
 
 def answered(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
 from functools import partial
+from itertools import islice
 from math import prod
 from typing import Protocol
 
@@ -17,6 +18,7 @@ TOP_K = 5
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 _THREE_DIGITS_UP = Context(prec=3, rounding=ROUND_CEILING)
 _LONG = {np.dtype(np.int64), np.dtype(np.uint64)}
+_MOST_LISTED = 5
 THRESHOLDS = {"probability": 0.5, "logit": 0.0}
 
 Axes = Sequence[str | int]
@@ -130,17 +132,17 @@ class Compared(Named, Protocol):
 
 def axis_faults(shapes: Mapping[str, tuple[int, ...]], outputs: Sequence[Named]) -> dict[str, list[str]]:
     """What each output's shape has against its axes: their count, fixed sizes, one size per name in all outputs."""
-    sizes: dict[str, dict[str, int]] = {}
+    sizes: dict[str, dict[int, list[str]]] = {}
     for output in outputs:
         shape = shapes[output.name]
         # With a wrong count nobody knows which axis is which; that is a fault of its own.
         for axis, size in zip(output.axes, shape, strict=True) if len(output.axes) == len(shape) else ():
             if isinstance(axis, str):
-                sizes.setdefault(axis, {})[output.name] = size
+                sizes.setdefault(axis, {}).setdefault(size, []).append(output.name)
     return {output.name: list(_axis_faults(output, shapes[output.name], sizes)) for output in outputs}
 
 
-def _axis_faults(output: Named, shape: tuple[int, ...], sizes: dict[str, dict[str, int]]) -> Iterator[str]:
+def _axis_faults(output: Named, shape: tuple[int, ...], sizes: dict[str, dict[int, list[str]]]) -> Iterator[str]:
     if len(shape) != len(output.axes):
         yield f"has {len(shape)} axes, not {len(output.axes)}: {', '.join(map(str, output.axes))}"
         return
@@ -148,9 +150,12 @@ def _axis_faults(output: Named, shape: tuple[int, ...], sizes: dict[str, dict[st
         if isinstance(axis, int):
             if size != axis:
                 yield f"axis {place} is {size}, not {axis}"
-        elif others := {name: other for name, other in sizes[axis].items() if other != size}:
-            listed = ", ".join(f"{other} in {name}" for name, other in others.items())
-            yield f"{axis} is {size}, but {listed}"
+        elif len(sizes[axis]) > 1:
+            others = (f"{other} in {name}" for other, names in sizes[axis].items() if other != size for name in names)
+            # A file may have any number of outputs, and each of them differ from all the others.
+            listed = list(islice(others, _MOST_LISTED + 1))
+            more = " and more" if len(listed) > _MOST_LISTED else ""
+            yield f"{axis} is {size}, but {', '.join(listed[:_MOST_LISTED])}{more}"
 
 
 def _value_checks(

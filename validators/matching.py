@@ -1,5 +1,6 @@
 """Which input of one model stands against which of another, and how an array takes the shape that an input has."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,6 +20,8 @@ Places = list[tuple[int | None, int | None]]
 
 # Of axes that stand against each other, or have no partner: what says most about which is which costs least.
 _FIXED, _FREE, _FREE_AND_FIXED, _FREE_AND_ONE, _FREE_ALONE = 0, 1, 2, 3, 6
+# A second or two. Of so many that no name tells apart, no shape does either.
+_MOST_PAIRS = 10**6
 
 
 @dataclass(frozen=True)
@@ -74,18 +77,19 @@ def slots(expected: Sequence[Port], got: Sequence[Port], given: Mapping[str, str
     """
     ours, theirs = ({port.name: port for port in side} for side in (expected, got))
     names = {name: other for name, other in given.items() if name in ours and other in theirs}
-    for name in ours:
-        if name in theirs and name not in names and name not in names.values() and name not in given:
-            names[name] = name
+    taken = set(names.values())
+    names |= {name: name for name in ours if name in theirs and name not in taken and name not in given}
     notes = []
     for fits in (_alike, _alike_but_for_ones):
+        taken = set(names.values())
         left = {name: port for name, port in ours.items() if name not in names}
-        right = {name: port for name, port in theirs.items() if name not in names.values()}
+        right = {name: port for name, port in theirs.items() if name not in taken}
         for name, other in unambiguous(left, right, fits).items():
             names[name] = other
             notes.append(f"GOT's input {other!r} is fed what EXPECTED's {name!r} is, the only one that fits its shape")
     found = [Slot(port, theirs[names[name]] if name in names else None) for name, port in ours.items()]
-    found += [Slot(None, port) for name, port in theirs.items() if name not in names.values()]
+    taken = set(names.values())
+    found += [Slot(None, port) for name, port in theirs.items() if name not in taken]
     for slot in found:
         if not slot.alone:
             notes += _reshaped(slot)
@@ -100,13 +104,12 @@ def slots(expected: Sequence[Port], got: Sequence[Port], given: Mapping[str, str
 def unambiguous(
     left: Mapping[str, _Left], right: Mapping[str, _Right], fits: Callable[[_Left, _Right], bool]
 ) -> dict[str, str]:
-    """The names of one side by those of the other, where just one of each fits the other."""
+    """The names of one side by those of the other, where just one of each fits the other; none of very many."""
+    if len(left) * len(right) > _MOST_PAIRS:
+        return {}
     candidates = {name: [other for other in right if fits(left[name], right[other])] for name in left}
-    return {
-        name: found[0]
-        for name, found in candidates.items()
-        if len(found) == 1 and sum(found[0] in others for others in candidates.values()) == 1
-    }
+    wanted = Counter(other for found in candidates.values() for other in found)
+    return {name: found[0] for name, found in candidates.items() if len(found) == 1 and wanted[found[0]] == 1}
 
 
 def _alike(one: Port, other: Port) -> bool:

@@ -12,6 +12,9 @@ from validators.dumps import Dump, Flat, Tensor, Tensors
 from validators.layout import CLEARLY_LESS, NCHW, NHWC, Pair
 from validators.matching import unambiguous
 
+# Whose values are compared, where neither names nor shapes tell.
+_MOST_PAIRS = 2**12
+
 
 @dataclass(frozen=True)
 class Match:
@@ -118,8 +121,11 @@ def by_values(found: Sequence[tuple[Match, Tensors, Tensors]]) -> dict[str, str]
     errors: dict[tuple[str, str], float] = {}
     if not found:
         return {}
-    for name in _in_all(matched.missing for matched, _, _ in found):
-        for other in _in_all(matched.extra for matched, _, _ in found):
+    missing, extra = (_in_all(names) for names in zip(*((one.missing, one.extra) for one, _, _ in found), strict=True))
+    if len(missing) * len(extra) > _MOST_PAIRS:
+        return {}
+    for name in missing:
+        for other in extra:
             pairs = [pair(ours[name], theirs[other]) for _, ours, theirs in found]
             errors[name, other] = max(_distance(squeezed(one) or one) for one in pairs)
     return {
@@ -131,7 +137,8 @@ def by_values(found: Sequence[tuple[Match, Tensors, Tensors]]) -> dict[str, str]
 
 def _in_all(names: Iterable[Sequence[str]]) -> list[str]:
     first, *rest = names
-    return [name for name in first if all(name in others for others in rest)]
+    in_all = set(first).intersection(*rest)
+    return [name for name in first if name in in_all]
 
 
 def _rivals(one: tuple[str, str], other: tuple[str, str]) -> bool:

@@ -15,7 +15,8 @@ Checkpoints, models, packages, folders, sounds and arrays come from anybody, and
 - What is damaged never passes: whatever has a checksum is held to it, and every number comes from the file.
 - What cannot be taken is one clear line on stderr, without control characters of the file, and exit code 2; what fails
   a check is a failed check, and the others go on. A traceback is a bug of ours, which exit code 70 says.
-- It takes less than 20 s and 1.5 GB to say so, or what `--timeout` and `SOUNDPORT_MEMORY` allow where a model runs.
+- It takes less than 20 s and 1.5 GB to say so; where a model is large, or is run, what `--timeout` and
+  `SOUNDPORT_MEMORY` allow.
 - The folder that is written is the whole old one, the whole new one or, if there was none, not there, whatever ends the
   command and whenever. The next run removes what a killed one has left beside it.
 

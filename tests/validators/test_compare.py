@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recipes.base.tensor import Output, Tolerance
-from validators.compare import Sampled, compare, compare_outputs, rounded_up
+from validators.compare import Sampled, axis_faults, compare, compare_outputs, rounded_up
 from validators.results import Check
 
 TOLERANCE = Tolerance(atol=1e-4, rtol=0.0, reason="for these tests")
@@ -146,6 +147,14 @@ def test_a_batch_that_differs_between_outputs_fails_on_the_axes(good: Arrays) ->
     checks = _compare(expected, expected)
     assert set(_failed(checks)) == {("axes", output.name) for output in OUTPUTS}
     assert _message(checks, "axes", "melspec") == "batch is 2, but 1 in clipwise"
+
+
+def test_of_very_many_that_differ_a_few_are_listed() -> None:
+    """All of each would take a file of a megabyte minutes."""
+    many = [replace(OUTPUTS[0], name=f"y{place}", axes=("batch",)) for place in range(20_000)]
+    found = axis_faults({output.name: (place + 1,) for place, output in enumerate(many)}, many)
+    assert found["y0"] == ["batch is 1, but 2 in y1, 3 in y2, 4 in y3, 5 in y4, 6 in y5 and more"]
+    assert len(found["y19999"]) == 1
 
 
 def test_frames_that_differ_between_outputs_fail_on_the_axes(good: Arrays) -> None:

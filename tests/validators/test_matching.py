@@ -127,3 +127,10 @@ def test_fixed_axes_stand_against_fixed_ones() -> None:
     )
     assert aligned([(3, 3)], [(4, 4)]) is None
     assert aligned([], []) == []
+
+
+def test_of_very_many_names_alone_tell() -> None:
+    """Each of one side against each of the other would take hours."""
+    ours, theirs = ([_port(f"{side}{place}", 1, place) for place in range(5000)] for side in "ab")
+    found = slots([*ours, _port("same", 1)], [*theirs, _port("same", 1)], {})
+    assert sum(not slot.alone for slot in found.slots) == 1
