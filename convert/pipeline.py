@@ -158,17 +158,18 @@ def _off(check: Check, artifact: str) -> bool:
     return check.artifact == artifact and check.kind == "values" and check.status == "failed"
 
 
-def _remedy(target: Target, job: Job, name: str, made: Path) -> list[str]:
-    """Which other settings pass, found out by trying; nothing where the target knows none. `made` is the folder."""
+def _remedy(target: Target, job: Job, name: str, folder: Path) -> list[str]:
+    """Which other settings pass, found out by trying; nothing where the target knows none."""
     tried: list[str] = []
     for settings in target.remedies(job.settings):
         tried.append(_words(settings, job.settings))
-        with TemporaryDirectory() as folder, in_background() as submit:
-            _, checking = _made(target, Job(job.branch, job.lowered, settings, Path(folder), job.step), submit)
+        with TemporaryDirectory() as scratch, in_background() as submit:
+            _, checking = _made(target, Job(job.branch, job.lowered, settings, Path(scratch), job.step), submit)
             with job.step("check"):
                 checks = checking()
         if not any(check.status == "failed" for check in checks):
-            less = f", or see whether `{target.search.format(quote(str(made)))}` finds less" if target.search else ""
+            search = target.search.format(quote(str(folder)))
+            less = f", or see whether `{search}` finds less to change" if search else ""
             return [f"{name} fails its check; {tried[-1]} was tried, and passes: run again with it{less}"]
     return [f"{name} fails its check, and does so with {' and '.join(tried)} too"] if tried else []
 

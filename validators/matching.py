@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TypeVar
 
 import numpy as np
@@ -214,7 +215,7 @@ def adapted(array: np.ndarray, port: Port, *, rows: bool = False) -> np.ndarray 
     for mine, its in places:
         if mine is not None and its is not None:
             sizes[its] = array.shape[mine]
-    if port.shapes and tuple(sizes) not in port.shapes:
+    if (port.shapes and tuple(sizes) not in port.shapes) or array.size != prod(sizes):
         return None
     try:
         with np.errstate(invalid="ignore", over="ignore"):

@@ -1,5 +1,6 @@
 """Which array of one dump stands against which of another, and in what shape."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import lcm, prod
@@ -12,8 +13,8 @@ from validators.dumps import Dump, Flat, Tensor, Tensors
 from validators.layout import CLEARLY_LESS, NCHW, NHWC, Pair
 from validators.matching import unambiguous
 
-# Whose values are compared, where neither names nor shapes tell.
-_MOST_PAIRS = 2**12
+# Whose values are compared, where neither names nor shapes tell: a few against all layers of a large model.
+_MOST_PAIRS = 2**16
 
 
 @dataclass(frozen=True)
@@ -128,21 +129,25 @@ def by_values(found: Sequence[tuple[Match, Tensors, Tensors]]) -> dict[str, str]
         for other in extra:
             pairs = [pair(ours[name], theirs[other]) for _, ours, theirs in found]
             errors[name, other] = max(_distance(squeezed(one) or one) for one in pairs)
+    by_name, by_other = defaultdict(list), defaultdict(list)
+    for (name, other), error in errors.items():
+        by_name[name].append(error)
+        by_other[other].append(error)
     return {
         name: other
         for (name, other), error in errors.items()
-        if error < CLEARLY_LESS and not any(_rivals((name, other), key) and errors[key] <= error for key in errors)
+        if error < CLEARLY_LESS and _alone_least(error, by_name[name]) and _alone_least(error, by_other[other])
     }
+
+
+def _alone_least(error: float, errors: list[float]) -> bool:
+    return error == min(errors) and errors.count(error) == 1
 
 
 def _in_all(names: Iterable[Sequence[str]]) -> list[str]:
     first, *rest = names
     in_all = set(first).intersection(*rest)
     return [name for name in first if name in in_all]
-
-
-def _rivals(one: tuple[str, str], other: tuple[str, str]) -> bool:
-    return one != other and (one[0] == other[0] or one[1] == other[1])
 
 
 def _distance(one: Pair) -> float:

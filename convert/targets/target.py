@@ -158,7 +158,7 @@ class Target:
 
     `always`: made whether asked for or not. `bounded`: a free length has an upper bound in this format. `swept`: held
     to a sweep of batches and lengths too. `remedies` are settings worth a try where the values of an artifact fail;
-    `search`, with the folder in its braces, is a command that looks for what lies between.
+    `search`, with the folder in its braces, is a command that looks for smaller changes than those.
 
     For the page of a report, `rules` are those of its runtime that an artifact breaks, and `hazards` the values in the
     cases that float16 cannot hold; both open the artifact, and raise UserError where they cannot.

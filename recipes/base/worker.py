@@ -27,6 +27,8 @@ from recipes.base.worker_start import Started, start
 _T = TypeVar("_T")
 
 _MOST_SAID = 65536
+# Seconds.
+_LATE = 10.0
 
 
 class WorkerError(Exception):
@@ -145,8 +147,7 @@ class Worker:
         What is asked next waits for that answer first; a worker that is closed before it is read has none.
         """
         with self._lock:
-            if self._unread is not None:
-                self._read(self._unread)
+            self._settle()
             unread = self._asked((function, arguments))
 
         def wait() -> Any:
@@ -157,11 +158,21 @@ class Worker:
 
         return wait
 
+    def settle(self) -> None:
+        """Wait for what was asked, if anything was; its answer stays for whoever asked."""
+        with self._lock:
+            self._settle()
+
+    def _settle(self) -> None:
+        if self._unread is not None:
+            self._read(self._unread)
+
     def _asked(self, call: tuple[Callable[..., Any], tuple[Any, ...]]) -> _Unread:
+        started = self._alive()
+        request = wire.request(call, started.asked)
         unread = _Unread(time.monotonic() + limits.seconds() if self._limited else inf)
         with self._watched(unread):
-            started = self._alive()
-            wire.write(started.requests, wire.request(call, started.asked), unread.deadline)
+            wire.write(started.requests, request, unread.deadline)
             self._unread = unread
         return unread
 
@@ -170,8 +181,10 @@ class Worker:
             # Of another process, of which this one is a fork.
             self.close()
             return
+        # What is there, but for what finds no room in the pipe, is not late where whoever waits comes late.
+        deadline = max(unread.deadline, time.monotonic() + min(_LATE, limits.seconds()))
         with self._watched(unread):
-            unread.answer = wire.answer(self._started.answers, self._started.room, _most(), unread.deadline)
+            unread.answer = wire.answer(self._started.answers, self._started.room, _most(), deadline)
             self._unread = None
 
     @contextmanager
@@ -188,12 +201,11 @@ class Worker:
                 self.close()
             if failure is None:
                 raise
+            failure.__cause__ = error
 
     def _failure(self, error: BaseException) -> WorkerError | None:
-        """What has become of the worker, where it is that; else it is an error of whoever calls."""
+        """What an error between the two ends says of the worker; None for one of whoever waits, such as Ctrl-C."""
         match error:
-            case WorkerError():
-                return error
             case EOFError() | BrokenPipeError():
                 return WorkerDiedError(self._death())
             case TimeoutError():
@@ -287,4 +299,4 @@ def _out_of_memory() -> str:
 
 def _most() -> int:
     """What an answer may hold in bytes: it is read into this process, which has no limit."""
-    return limits.memory() // 16
+    return limits.memory() // 8

@@ -234,7 +234,7 @@ def test_a_fixed_length_of_fp16_warns_and_fails(convert: Convert, quick: list[st
     assert sum("--precision fp16" in line for line in warnings) == 1
     remedy = "model.mlpackage fails its check; --precision mixed was tried, and passes: run again with it"
     search = f"convert bisect {tmp_path / 'made'} --suggest"
-    assert f"warning: {remedy}, or see whether `{search}` finds less" in warnings
+    assert f"warning: {remedy}, or see whether `{search}` finds less to change" in warnings
     assert "FAILED" in said.stdout
     manifest = json.loads((tmp_path / "made" / "manifest.json").read_text(encoding="utf-8"))
     failed = {check["case"] for check in manifest["results"]["checks"] if check["status"] == "failed"}

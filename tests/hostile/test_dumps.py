@@ -49,6 +49,8 @@ HEADS = {
     "a truth value in the shape": array(shape="(True,)"),
     "65 axes": array(shape=str((1,) * 65)),
     "none of 10 ** 30": array(shape=f"(0, {10**30})", numbers=b""),
+    "sizes of 4,000 digits": array(shape=f"({10**4000}, {10**4000})"),
+    "a negative size": array(shape="(-1,)"),
     "a block": npy("if 1:\n    x\n  y\n"),
     "an escape of nobody's": array(r"'<f4\d'"),
     "5,000 signs": npy("-" * 5000 + "1\n"),

@@ -162,7 +162,7 @@ def test_a_fresh_interpreter_takes_nothing_from_the_current_folder(
         (_leave, (), "^ended with exit code 3$"),
         (_lack, (), r"^failed: \[Errno 13\] Permission denied: 'x'$"),
         (_take, (50,), "^needs more than 2 GB of memory; SOUNDPORT_MEMORY, in GB, gives it more$"),
-        (_take, (0.2,), "^answers with more than 0.12 GB; SOUNDPORT_MEMORY, in GB, gives it more$"),
+        (_take, (0.3,), "^answers with more than 0.25 GB; SOUNDPORT_MEMORY, in GB, gives it more$"),
     ],
 )
 def test_what_goes_wrong_is_one_error_and_the_next_call_works(

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 
 from recipes.base import limits
 from recipes.base.worker import Worker, WorkerDiedError
+from validators.runners import isolated
+from validators.runners.runner import Runner, RunnerError
 
 # A fork knows the functions of this module; a fresh interpreter finds no tests.
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs a fork")
@@ -24,6 +27,16 @@ def _same(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def _sleep(seconds: float) -> int:
     time.sleep(seconds)
     return os.getpid()
+
+
+def _ones(megabytes: int) -> dict[str, np.ndarray]:
+    return {"x": np.ones(megabytes * 1_000_000 + 1, np.int8)}
+
+
+def _run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    if inputs["x"][0]:
+        os.abort()
+    return dict(inputs)
 
 
 def _touch(path: str) -> str:
@@ -83,15 +96,44 @@ def test_time_that_nobody_waits_for_counts() -> None:
     with Worker(NUMPY) as worker:
         worker.start()
         with limits.time_limit(0.2):
-            late, in_time = worker.ask(_sleep, 60, returns=int), time.monotonic()
+            late, begun = worker.ask(_sleep, 60, returns=int), time.monotonic()
             time.sleep(0.3)
             with pytest.raises(WorkerDiedError, match=r"^took more than 0.2 s"):
                 late()
-            # What has come by then is taken, however late.
-            assert time.monotonic() - in_time < 5
-            answer = worker.ask(str, "word", returns=str)
-            time.sleep(0.4)
-            assert answer() == "word"
+            assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("megabytes", [0, 50])
+def test_what_has_come_by_then_is_taken_however_late(megabytes: int) -> None:
+    """What finds no room between the two comes as it is read."""
+    with Worker(NUMPY) as worker:
+        worker.start()
+        with limits.time_limit(1):
+            answer = worker.ask(_ones, megabytes)
+            time.sleep(1.2)
+            assert answer()["x"].sum() == megabytes * 1_000_000 + 1
+
+
+def test_what_cannot_be_asked_is_an_error_of_whoever_asks() -> None:
+    with Worker(NUMPY) as worker:
+        process = worker.call(_sleep, 0, returns=int)
+        with pytest.raises(TypeError, match=r"cannot pickle"):
+            worker.ask(_same, threading.Lock())
+        assert worker.call(_sleep, 0, returns=int) == process
+
+
+def test_a_runner_whose_process_died_is_loaded_again_for_what_is_asked_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often somebody waits for what died, it died once."""
+    monkeypatch.setattr(sys.modules[__name__], "opener", lambda _: Runner("it", (), (), {}, _run), raising=False)
+    with Worker(NUMPY) as worker:
+        runner = isolated.opened("it", f"{__name__}:opener", Path("it.onnx"), worker)
+        assert runner.ask is not None
+        died, fine = (runner.ask({"x": np.array([value])}) for value in (1.0, 0.0))
+        assert fine()["x"] == [0]
+        for _ in range(3):
+            with pytest.raises(RunnerError, match=r"^it crashed"):
+                died()
+        assert runner.run({"x": np.array([0.0])})["x"] == [0]
 
 
 def test_forks_that_start_at_once_hold_nothing_of_each_other() -> None:

@@ -18,7 +18,7 @@ from recipes.base.tensor import Output, Tolerance
 from validators import reference
 from validators.compare import Sampled, compare_outputs
 from validators.results import Check, exit_code
-from validators.runners.runner import Port, Runner, RunnerError
+from validators.runners.runner import Port, Runner, RunnerError, run_batch
 from validators.values import Case, check_values, fed
 
 EXACT = {precision: Tolerance(atol=0, rtol=0, reason="nothing is computed") for precision in ("fp32", "mixed", "fp16")}
@@ -133,6 +133,13 @@ def test_rows_run_one_by_one_where_the_batch_is_one(axes: tuple[Any, ...], batch
 
     assert _values(_check(_runner(axes, run), _case(3, 4))) == {"case": "passed"}
     assert seen == batches
+
+
+@pytest.mark.parametrize(("rows", "others"), [(0, 0), (2, 3)])
+def test_rows_that_are_not_there_are_refused(rows: int, others: int) -> None:
+    inputs = {"waveform": np.zeros((rows, 4), np.float32), "more": np.zeros((others, 4), np.float32)}
+    with pytest.raises(RunnerError, match=f"row by row, and was given {rows} of waveform, {others} of more"):
+        run_batch(_runner((1, 4)), inputs)
 
 
 def test_a_wrong_row_is_found_when_rows_run_one_by_one() -> None:

@@ -41,7 +41,8 @@ def opened(name: str, opener: str, artifact: Path, worker: Worker, tensor: Input
 
     def failed(error: WorkerError) -> RunnerError:
         failure = RunnerError(f"{name} {error}")
-        if isinstance(error, WorkerDiedError):
+        # However often somebody waits for one answer, it died once.
+        if isinstance(error, WorkerDiedError) and all(death.__cause__ is not error for death in deaths):
             deaths.append(failure)
         return failure
 
@@ -60,6 +61,8 @@ def opened(name: str, opener: str, artifact: Path, worker: Worker, tensor: Input
 
     def ask(inputs: Mapping[str, np.ndarray]) -> Callable[[], Arrays]:
         nonlocal place
+        # Its process may not be there any more.
+        worker.settle()
         if len(deaths) == _MOST_DEATHS:
             raise RunnerError(f"not run, since {name} died {_MOST_DEATHS} times on this file: {deaths[-1]}")
         if worker.starts != place[0] or not worker.alive:

@@ -66,6 +66,9 @@ def run_batch(runner: Runner, inputs: Mapping[str, np.ndarray]) -> Arrays:
     rows = _rows(runner, inputs)
     if rows == 1:
         return runner.run(inputs)
+    if rows == 0 or any(len(value) != rows for value in inputs.values()):
+        given = ", ".join(f"{len(value)} of {name}" for name, value in inputs.items())
+        raise RunnerError(f"{runner.runtime} runs this file row by row, and was given {given}")
     each = ({name: value[row : row + 1] for name, value in inputs.items()} for row in range(rows))
     return joined(list(alike(map(runner.run, each), runner.runtime, "row")))
 
