@@ -39,7 +39,8 @@ def read(path: Path, content: bytes) -> Dump:
     """Every case by its name. The sounds and the facts of the model may be missing, as in what an app writes."""
     if len(content) > _MOST_BYTES or any(content.count(sign) > most for sign, most in _MOST.items()):
         raise UserError(
-            f"{path}: holds more numbers or names than are read of JSON (10,000,000 and 100,000, in 256 MiB); write it as .npz"
+            f"{path}: holds more numbers or names than are read of JSON (10,000,000 and 100,000, in 256 MiB); write it "
+            "as .npz"
         )
     try:
         answers = TypeAdapter(_Answers).validate_json(content)
