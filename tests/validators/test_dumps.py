@@ -232,7 +232,7 @@ HUGE = _header("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 1000
         (
             "a.npy",
             _header("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, -1)}") + b"\0" * 4,
-            ["shape [-1, -1]"],
+            ["has a shape that no array has"],
         ),
         ("a.npy", _header("__import__('os').abort()"), ["is no NumPy array"]),
         ("a.npy", b"\x93NUMPY\x03\x00" + b"\0" * 8, ["a header that plain arrays do not have"]),
